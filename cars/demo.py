@@ -1,0 +1,52 @@
+"""The demo: the whole path on the phantom, as a chain of jobs (for the app) or here and now (`--no-app`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .config import resolve
+from .progress import Progress, part_of, silent
+from .verbs import VERBS
+from .workspace import Workspace
+
+
+def steps(films: int) -> list[tuple[str, dict[str, Any], float]]:
+    """The demo's stages in order: (verb, settings, its share of the time on 2 cores)."""
+    return [
+        ("ingest", {"adapter": "phantom", "source": f"n={films},seed=0,size=256"}, 0.15),
+        ("embed", {}, 0.2),
+        ("gaps", {}, 0.03),
+        ("plan", {"films": 48}, 0.02),
+        ("synth", {}, 0.25),
+        ("finetune", {"backbones": "efficientnet_b0", "size": 64, "steps": 150, "seeds": 1}, 0.25),
+        ("report", {}, 0.05),
+        ("export", {}, 0.05),
+    ]
+
+
+def build(folder: Path, films: int = 1500, progress: Progress = silent) -> dict[str, Any]:
+    """Run every stage in this process. Run again, each stage finds its parts and makes nothing anew.
+
+    Returns: verb → the verb's result.
+    """
+    workspace = Workspace.create(folder)
+    results: dict[str, Any] = {}
+    before = 0.0
+    for name, flags, weight in steps(films):
+        function, settings_class = VERBS[name].load()
+        settings = resolve(settings_class, name, flags, workspace.file_settings)
+        results[name] = function(workspace, settings, part_of(progress, before, before + weight))
+        before += weight
+    return results
+
+
+def queue(folder: Path, films: int = 1500) -> list[str]:
+    """Submit every stage that is not done yet as a chain of jobs, each after the one before. Returns their ids."""
+    from . import jobs
+
+    workspace = Workspace.create(folder)
+    ids: list[str] = []
+    for name, flags, _ in steps(films):
+        ids.append(jobs.submit_once(workspace, name, flags, after=ids[-1] if ids else None))
+    return ids
