@@ -71,7 +71,7 @@ def sample_anatomy(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
     old = float(np.clip((age - 45) / 45, 0, 1))
 
     def normal(mean: float, sd: float, low: float, high: float) -> float:
-        return round(float(np.clip(rng.normal(mean, sd), low, high)), 4)
+        return round(min(max(float(rng.normal(mean, sd)), low), high), 4)
 
     habitus = normal(0.42 + 0.08 * (0.2 < old < 0.8), 0.22, 0.0, 1.0)
     return Anatomy(

@@ -123,7 +123,7 @@ def sample_film(rng: np.random.Generator, anatomy: Anatomy, view: str) -> FilmSp
     bedside = view == "AP"
 
     def normal(mean: float, sd: float, low: float, high: float) -> float:
-        return round(float(np.clip(rng.normal(mean, sd), low, high)), 4)
+        return round(min(max(float(rng.normal(mean, sd)), low), high), 4)
 
     return FilmSpec(
         anatomy=anatomy,
