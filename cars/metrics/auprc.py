@@ -1,0 +1,31 @@
+"""AUPRC: area under the precision-recall curve, as average precision."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._base import cumulative, metric
+
+
+@metric(
+    "auprc",
+    label="AUPRC",
+    direction="higher",
+    range=(0.0, 1.0),
+    paper="Davis and Goadrich, The relationship between precision-recall and ROC curves, ICML 2006",
+    ranks=True,
+)
+def auprc(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Σ (recall_t − recall_{t−1}) · precision_t over the distinct probabilities; films that tie enter together.
+
+    This is scikit-learn's `average_precision_score`: no interpolation between points, which would be too optimistic.
+    Chance level is the prevalence, so compare it within one finding and one test set. NaN without a positive, and
+    without a negative, where every ranking would score 1.
+    """
+    positives, everything = cumulative(y_true, prob, weights)
+    total, negatives = positives[:, -1], everything[:, -1] - positives[:, -1]
+    gained = np.diff(positives, axis=1, prepend=0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        precision = np.where(everything > 0, positives / everything, 0.0)
+        area = (gained * precision).sum(axis=1) / total
+    return np.where((total > 0) & (negatives > 0), area, np.nan)
