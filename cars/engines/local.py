@@ -1,0 +1,123 @@
+"""Run a stage over shards on this machine, in this process or in several.
+
+    def actor_factory():            # called once in each worker: loads the model
+        model = load()
+        return lambda shard: model(shard)
+
+    for result in map_shards(actor_factory, shards, workers=4, progress=progress): ...
+
+The factory and the shards must be picklable for more than one worker (a module's function, class or functools.partial).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+from ..errors import ResourceError, SettingError
+from ..progress import Progress, silent
+
+Shard = TypeVar("Shard")
+Result = TypeVar("Result")
+
+# set in worker processes only
+_factory: Callable[[], Any] | None = None
+_actor: Callable[[Any], Any] | None = None
+
+
+def default_workers() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_shards(
+    actor_factory: Callable[[], Callable[[Shard], Result]],
+    shards: Sequence[Shard],
+    workers: int | None = None,
+    progress: Progress = silent,
+    message: str = "",
+) -> Iterator[Result]:
+    """The actor's result for each shard, in the shards' order.
+
+    Args:
+        actor_factory: makes the actor; called once per worker, never when there is no shard.
+        workers: processes; 1 runs in this one; None takes as many as there are processors (and shards).
+        progress: called with (shards done, shards, message) before the first and after each; it may raise Cancelled.
+
+    Raises: what the actor raises; ResourceError when a worker process dies. However the loop ends, whether by an
+    error, a cancellation or a reader that stops early, the workers are ended and shards not begun never start.
+    """
+    if workers is not None and workers < 1:
+        raise SettingError(f"workers = {workers} is too small.", "It must be at least 1.")
+    total = len(shards)
+    workers = min(workers or default_workers(), max(total, 1))
+    progress(0, total, message)
+    if workers == 1:
+        actor = actor_factory() if shards else None
+        results: Iterator[Result] = (actor(shard) for shard in shards) if actor else iter(())
+    else:
+        results = _in_processes(actor_factory, shards, workers)
+    with contextlib.closing(results) if hasattr(results, "close") else contextlib.nullcontext():
+        for done, result in enumerate(results, 1):
+            yield result
+            progress(done, total, message)
+
+
+def _in_processes(actor_factory: Callable[[], Any], shards: Sequence[Any], workers: int) -> Iterator[Any]:
+    # spawn: a forked copy of a process that holds torch or DuckDB threads can deadlock
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (actor_factory,))
+    waiting: deque[Future[Any]] = deque()
+    rest = iter(shards)
+    finished = False
+    try:
+        while True:
+            # twice the workers in flight: nobody idles, and a slow reader does not pile up results
+            while len(waiting) < 2 * workers and (shard := next(rest, rest)) is not rest:
+                waiting.append(pool.submit(_work, shard))
+            if not waiting:
+                break
+            yield waiting.popleft().result()
+        finished = True
+    except BrokenProcessPool:
+        raise ResourceError(
+            "A worker process ended before its shard was done; the system may have run out of memory.",
+            "What is finished is kept. Run the same command again, with fewer workers.",
+        ) from None
+    finally:
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=finished, cancel_futures=True)
+        if not finished:
+            for process in processes:
+                process.terminate()
+
+
+def _start(actor_factory: Callable[[], Any]) -> None:
+    """In each worker: keep the factory for the first shard, and end when the parent ends, however that happens."""
+    global _factory
+    _factory = actor_factory
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # a parent killed by SIGKILL cannot tell its workers, which would wait for work for ever
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
+def _work(shard: Any) -> Any:
+    """In a worker: the actor is made with the first shard, so that its errors reach the caller as they are."""
+    global _actor
+    if _actor is None and _factory is not None:
+        _actor = _factory()
+    assert _actor is not None
+    return _actor(shard)
