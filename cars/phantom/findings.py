@@ -195,7 +195,8 @@ def _atelectasis(scene: Scene, drawn: Drawn) -> None:
         if scene.view == "LATERAL":
             lung, _, _ = lateral.lateral_lung(scene.grid, scene.spec.anatomy, scene.shape, side, lift)
         else:
-            lung, _, _ = thorax.lung_map(scene.grid, scene.spec.anatomy, scene.shape, side, lift)
+            right, left, _, _ = thorax.lung_maps(scene.grid, scene.spec.anatomy, scene.shape, {side: lift})
+            lung = right if side == "right" else left
         setattr(scene, side, lung)
         x, y = _point(scene, side, drawn.u, drawn.v, drawn.z)
         y -= lift

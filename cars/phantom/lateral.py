@@ -52,21 +52,23 @@ def lateral_heart(grid: Grid, a: Anatomy, spec: FilmSpec, s: dict, ctr: float) -
     """Chord of the heart seen from the side, cm; a larger cardiothoracic ratio makes it reach further back."""
     k = ctr * 2 * s["half"] / 12.6
     low = s["dome_left"] + 0.4
-    x = -0.30 * s["depth"] + 1.5 * (k - 1)
-    body = ellipsoid(grid, x, low - 4.0, 4.9 * k**0.9, 3.9 * k**0.7, 11.0 * k, 0.72)
-    atrium = ellipsoid(grid, x + 1.8, low - 6.6, 3.0 * k**0.8, 3.2 * k**0.7, 8.0 * k)
-    return union(body, atrium)
+    x = -0.25 * s["depth"] + 1.3 * (k - 1)
+    body = ellipsoid(grid, x, low - 3.6, 5.7 * k**0.9, 4.3 * k**0.7, 11.5 * k, 0.62)
+    atrium = ellipsoid(grid, x + 2.2, low - 6.2, 3.4 * k**0.8, 3.6 * k**0.7, 8.5 * k)
+    outflow = ellipsoid(grid, x - 0.2, low - 8.0, 3.0, 4.4, 8.0, 0.3)
+    return union(body, atrium, outflow)
 
 
 def lateral_mediastinum(grid: Grid, a: Anatomy, spec: FilmSpec, s: dict, widen: float = 1.0) -> np.ndarray:
     """Chord of ascending aorta, arch and great vessels seen from the side, cm."""
     arch = s["apex"] + 0.36 * (s["dome_right"] - s["apex"])
-    rise = ellipsoid(grid, -0.20 * s["depth"], arch + 2.8, 1.9 * widen, 4.6, 6.0 * widen, 0.25)
-    bow = ellipsoid(grid, 0.05 * s["depth"], arch, 2.9 * widen, 1.1 * a.knob / 1.5 * widen, 3.6)
-    top = ellipsoid(grid, -0.02 * s["depth"], arch - 4.5, 2.5 * widen, 5.0, 5.5 * widen, 0.1)
+    rise = ellipsoid(grid, -0.17 * s["depth"], arch + 3.4, 2.1 * widen, 5.4, 6.0 * widen, 0.25)
+    bow = ellipsoid(grid, 0.05 * s["depth"], arch + 0.3, 3.2 * widen, 1.2 * a.knob / 1.5 * widen, 4.0)
+    top = ellipsoid(grid, -0.03 * s["depth"], arch - 4.0, 2.9 * widen, 7.0, 4.0 * widen, 0.1)
+    fat = ellipsoid(grid, 0.02 * s["depth"], arch + 5.0, 4.2, 10.0, 3.6)
     axis = back_edge(grid.y, a, s) - 2.9 - 0.8 * a.unfolding
     down = tube(grid.x - axis, 1.25, 1.6) * step(grid.y, arch, arch + 1.5)
-    return union(rise, bow, top, down).astype(np.float32)
+    return union(rise, bow, top, fat, down).astype(np.float32)
 
 
 def _bones(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
@@ -79,7 +81,7 @@ def _bones(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
         deep = 1.15 + 0.035 * number
         centre = float(spine_axis(np.array(y + tall / 2), a, s))
         slope = float(spine_axis(np.array(y + tall), a, s)) - float(spine_axis(np.array(y), a, s))
-        for grow, value in ((1.0, 1.15), (0.8, 0.85)):
+        for grow, value in ((1.0, 0.80), (0.8, 0.58)):
             h, w = tall / 2 * grow, deep * grow
             corners = [(-w, -h), (0, -0.86 * h), (w, -h), (0.86 * w, 0), (w, h), (0, 0.86 * h), (-w, h), (-0.86 * w, 0)]
             spine.polygon(np.array([(centre + cx + slope * cy / tall, y + tall / 2 + cy) for cx, cy in corners]), value)
@@ -152,15 +154,14 @@ def _body(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
     front = front_edge(y, a, s) - 0.9 - 0.24 * a.wall - 0.25 * a.habitus * np.maximum(y - 6, 0)
     back = back_edge(y, a, s) + 3.6 + 0.22 * a.wall
     u = (x - front) / np.maximum(back - front, 1)
-    thick = 2 * s["half"] * 0.86 + 0.55 * a.wall
+    thick = 2 * s["half"] * 0.78 + 0.55 * a.wall
     top = s["apex"] - 5 + 0.02 * (x - 1) ** 2
     body = thick * np.sqrt(np.maximum(1 - np.abs(2 * u - 1) ** 3.2, 0)) * np.clip(0.3 * np.sqrt(np.maximum(y - top, 0)), 0.0, 1)
-    shoulder = ellipsoid(grid, 1.0, s["apex"] - 2.5, 6.5, 6.0, 15.0)
-    arms = tube(x + 1.5 + 0.35 * (y - s["apex"]), 4.2, 13.0) * step(y, s["apex"] + 4, s["apex"] - 2)
+    shoulder = ellipsoid(grid, 1.5, s["apex"] - 1.5, 7.5, 7.0, 18.0)
+    arms = tube(x + 1.5 + 0.35 * (y - s["apex"]), 5.0, 15.0) * step(y, s["apex"] + 4, s["apex"] - 2)
     body = union(body.astype(np.float32), shoulder, arms)
     if a.breast:
         edge = front_edge(y, a, s) - 0.9 - 0.24 * a.wall
-        body = body + ellipsoid(grid, 0, a.breast_y, 0.1, 0.1, 0)
         bulge = np.maximum(1 - ((x - edge) / (1.0 + 0.9 * a.breast)) ** 2 - ((y - a.breast_y) / 5.0) ** 2, 0)
         body = np.maximum(body, 12 * np.sqrt(bulge) * (x < edge + 1)) + 2.0 * a.breast * np.sqrt(bulge)
     return body.astype(np.float32)

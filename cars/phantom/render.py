@@ -17,12 +17,16 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 from cars.errors import SettingError
 from cars.phantom.findings import apply
 from cars.phantom.lateral import lateral
-from cars.phantom.shapes import broad, soften
+from cars.phantom.shapes import Canvas, Grid, broad, soften
 from cars.phantom.spec import FilmSpec, check, without_finding
 from cars.phantom.thorax import Scene, frontal
 
 MU_WATER = 0.17  # per cm, 120 kVp through a chest, hardened
 MU_BONE = 0.30  # per cm of mineral, on top of the water it replaces
+LETTERS = {
+    "L": [[(0, 0), (0, 1), (0.6, 1)]],
+    "R": [[(0, 1), (0, 0), (0.45, 0.05), (0.6, 0.27), (0.45, 0.5), (0, 0.52)], [(0.25, 0.52), (0.65, 1)]],
+}
 SCATTER = 0.035  # scattered share of the unattenuated-lung exposure
 
 
@@ -71,8 +75,8 @@ def _grey(scene: Scene, spec: FilmSpec, size: int) -> np.ndarray:
     grain = np.float32(0.016 * spec.noise * min(1.0, size / 256)) * np.exp(0.35 * (signal - low))
     signal = signal + grain * noise
     middle = 0.5 * (low + high)
-    signal = signal - np.float32(0.42) * (wide - np.float32(middle))
-    share = (signal - np.float32(middle)) / np.float32((high - low) * 0.72) * np.float32(spec.contrast)
+    signal = signal - np.float32(0.28) * (wide - np.float32(middle))
+    share = (signal - np.float32(middle)) / np.float32((high - low) * 0.80) * np.float32(spec.contrast)
     share = share + np.float32(0.06 - 0.16 * spec.exposure)
     return 255 / (1 + np.exp(-3.6 * share))
 
@@ -104,8 +108,21 @@ def _with_findings(spec: FilmSpec, size: int) -> Scene:
 def _image(scene: Scene, spec: FilmSpec, size: int) -> np.ndarray:
     grey = _grey(scene, spec, size)
     image = np.clip(np.rint(grey), 0, 255).astype(np.uint8)
-    stamp = scene.shape.get("stamp")
+    stamp = _letter(spec.marker, spec.view, size)
     return np.maximum(image, stamp) if stamp is not None else image
+
+
+@lru_cache(maxsize=32)
+def _letter(marker: str, view: str, size: int) -> np.ndarray | None:
+    """The lead letter at the detector's upper corner on the side that it names, (H, W) uint8."""
+    if marker not in LETTERS:
+        return None
+    grid = Grid(size, 40.0)
+    pen = Canvas(grid, 255.0)
+    x = -17.6 if marker == "R" or view == "LATERAL" else 16.4
+    for stroke in LETTERS[marker]:
+        pen.line(np.array(stroke) * 1.5 + (x, -17.8), 0.34, 235.0)
+    return pen.map().astype(np.uint8)
 
 
 def _organs(scene: Scene) -> np.ndarray:

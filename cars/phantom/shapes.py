@@ -7,6 +7,7 @@ as the detector and averaged down.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,10 +51,19 @@ class Grid:
     def pixels(self, points: np.ndarray, scale: float = 1.0) -> np.ndarray:
         """Patient cm (N, 2) to pixel coordinates (N, 2), times scale."""
         points = np.asarray(points, dtype=np.float64).reshape(-1, 2)
-        c, s = np.cos(self.tilt), np.sin(self.tilt)
-        x = c * points[:, 0] - s * points[:, 1] + self.shift_x
-        y = s * points[:, 0] + c * points[:, 1] + self.shift_y
-        return (np.stack([x, y], axis=1) / self.field_cm + 0.5) * (self.size * scale)
+        c, s = math.cos(self.tilt), math.sin(self.tilt)
+        out = points @ np.array([[c, s], [-s, c]])
+        out += (self.shift_x + 0.5 * self.field_cm, self.shift_y + 0.5 * self.field_cm)
+        out *= self.size * scale / self.field_cm
+        return out
+
+
+    def around(self, x: float, y: float, reach: float) -> tuple[slice, slice]:
+        """Rows and columns of the detector within reach cm of a point."""
+        column, row = self.pixels([[x, y]])[0]
+        r = reach / self.pixel + 1
+        ends = np.clip([row - r, row + r + 1, column - r, column + r + 1], 0, self.size).astype(int)
+        return slice(ends[0], ends[1]), slice(ends[2], ends[3])
 
 
 class Canvas:
@@ -70,7 +80,7 @@ class Canvas:
         return self.grid.pixels(points, SUPERSAMPLING).ravel().tolist()
 
     def _grey(self, value: float) -> int:
-        return int(np.clip(round(255 * value / self.full_scale), 0, 255))
+        return min(max(round(255 * value / self.full_scale), 0), 255)
 
     def polygon(self, points: np.ndarray, value: float) -> None:
         self.draw.polygon(self._flat(points), fill=self._grey(value))
@@ -116,10 +126,13 @@ def step(value: np.ndarray, low: float, high: float) -> np.ndarray:
 
 def ellipsoid(grid: Grid, x: float, y: float, a: float, b: float, depth: float, angle: float = 0.0) -> np.ndarray:
     """Chord through an ellipsoid, cm: half axes a and b, full depth, its a axis turned by angle (clockwise on film)."""
-    c, s = np.cos(angle), np.sin(angle)
-    dx, dy = grid.x - np.float32(x), grid.y - np.float32(y)
-    q = ((c * dx + s * dy) / np.float32(a)) ** 2 + ((c * dy - s * dx) / np.float32(b)) ** 2
-    return np.float32(depth) * np.sqrt(np.maximum(1 - q, 0, dtype=np.float32))
+    chord = np.zeros((grid.size, grid.size), dtype=np.float32)
+    rows, columns = grid.around(x, y, max(a, b))
+    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    dx, dy = grid.x[rows, columns] - np.float32(x), grid.y[rows, columns] - np.float32(y)
+    along, across = (c * dx + s * dy) / np.float32(a), (c * dy - s * dx) / np.float32(b)
+    chord[rows, columns] = np.float32(depth) * np.sqrt(np.maximum(1 - along * along - across * across, 0))
+    return chord
 
 
 def tube(distance: np.ndarray, radius: np.ndarray | float, depth: float) -> np.ndarray:
@@ -129,18 +142,24 @@ def tube(distance: np.ndarray, radius: np.ndarray | float, depth: float) -> np.n
 
 def union(*chords: np.ndarray) -> np.ndarray:
     """One organ from overlapping solids, with their seams smoothed."""
-    total = chords[0] ** 3
+    total = np.square(np.square(chords[0]))
     for chord in chords[1:]:
-        total = total + chord**3
-    return np.cbrt(total)
+        total += np.square(np.square(chord))
+    return np.sqrt(np.sqrt(total))
 
 
 def ribbon(points: np.ndarray, widths: np.ndarray) -> np.ndarray:
     """Outline of a band of varying width along a curve: points (N, 2), widths (N,) → (2N, 2)."""
-    along = np.gradient(points, axis=0)
+    along = np.empty_like(points)
+    along[1:-1] = points[2:] - points[:-2]
+    along[0], along[-1] = points[1] - points[0], points[-1] - points[-2]
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)
-    normal = np.stack([-along[:, 1], along[:, 0]], axis=1) / length[:, None] * (widths[:, None] / 2)
-    return np.concatenate([points + normal, (points - normal)[::-1]])
+    normal = along[:, ::-1] * (widths / 2 / length)[:, None]
+    normal[:, 0] *= -1
+    n = len(points)
+    out = np.empty((2 * n, 2))
+    out[:n], out[n:] = points + normal, (points - normal)[::-1]
+    return out
 
 
 def curve(points: list[tuple[float, float]], n: int = 24) -> np.ndarray:
@@ -166,9 +185,10 @@ def mottle(grid: Grid, seed: int, scale_cm: float) -> np.ndarray:
 
 def broad(image: np.ndarray, sigma: float) -> np.ndarray:
     """A wide Gaussian blur by sigma pixels, worked out on a coarse copy since it holds no detail."""
-    factor = max(1, int(sigma // 2))
-    side = image.shape[0]
-    if factor == 1 or side % factor:
+    side, factor = image.shape[0], 1
+    while factor * 4 <= sigma and side % (factor * 2) == 0:
+        factor *= 2
+    if factor == 1:
         return gaussian_filter(image, sigma, mode="nearest")
     coarse = image.reshape(side // factor, factor, side // factor, factor).mean(axis=(1, 3))
     smooth = gaussian_filter(coarse, sigma / factor, mode="nearest")

@@ -6,6 +6,7 @@ findings are built once and cached, so a film and its counterfactuals share them
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,37 +71,41 @@ def outline(a: Anatomy, spec: FilmSpec) -> dict:
 def chest_wall(y: np.ndarray, s: dict) -> np.ndarray:
     """Inner half width of the rib cage at height y, cm."""
     t = np.clip((y - s["apex"]) / (s["bottom"] - s["apex"]), 0, 1.05)
-    return s["half"] * np.maximum(1 - np.maximum(1 - 1.02 * t, 0) ** 3.1, 0) ** 0.56 * (1 - 0.03 * t**4)
+    return s["half"] * np.maximum(1 - np.maximum(1 - 1.02 * t, 0) ** 3.6, 0) ** 0.46 * (1 - 0.03 * t**4)
 
 
 def spine_x(y: np.ndarray, a: Anatomy) -> np.ndarray:
     return np.float32(a.scoliosis) * np.sin((y + 3) / 9.0)
 
 
-def lung_map(grid: Grid, a: Anatomy, s: dict, side: str, lift: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Chord of one lung with u and v: three (H, W) maps. lift raises its dome by so many cm."""
-    sign = -1.0 if side == "right" else 1.0
-    x, y = grid.x * np.float32(sign), grid.y
-    dome = s["dome_" + side] - lift
-    wall = chest_wall(y, s).astype(np.float32)
+def lung_maps(grid: Grid, a: Anatomy, s: dict, lift: dict[str, float] | None = None) -> tuple[np.ndarray, ...]:
+    """Chords of the right and the left lung with u and v: four (H, W) maps. lift raises a side's dome by so many cm."""
+    lift = lift or {}
+    on_left, x, y = grid.x > 0, np.abs(grid.x), grid.y
+    lifted = np.where(on_left, np.float32(lift.get("left", 0)), np.float32(lift.get("right", 0)))
+    dome = np.where(on_left, np.float32(s["dome_left"]), np.float32(s["dome_right"])) - lifted
+    wall = chest_wall(y, s)
     t = np.clip((y - s["apex"]) / (s["bottom"] - s["apex"]), 0, 1)
-    inner = np.float32(1.9) + np.float32(0.5) * t
+    inner = 1.9 + 0.5 * t
     width = np.maximum(wall - inner, 0.05)
     u = (x - inner) / width
-    across = np.sqrt(np.maximum(1 - np.abs(2 * u - 1) ** 2.7, 0, dtype=np.float32))
+    edge = np.square(2 * u - 1)
+    across = np.sqrt(np.maximum(1 - edge * np.sqrt(np.abs(2 * u - 1)), 0))
     depth = s["depth"] * np.minimum(1, 0.42 + 1.5 * t) * (1 - 0.12 * t)
     # the dome falls off to both sides of its top, more steeply towards the costophrenic angle
     off = (x - 0.46 * s["half"]) / (0.54 * s["half"])
-    top = dome + np.where(off > 0, (a.dome_curve + 0.55 * lift) * np.abs(off) ** 2.6, 1.5 * off**2)
-    below = y - top
+    fall = np.square(off)
+    top = dome + fall * np.where(off > 0, (a.dome_curve + 0.55 * lifted) * np.sqrt(np.abs(off)), 1.5)
+    below = np.maximum(y - top, 0)
     # behind the dome the posterior sulcus still holds some lung
-    kept = np.where(below > 0, 0.30 * np.clip(1 - below / np.maximum(s["bottom"] - top + 0.3, 0.4), 0, 1), 1.0)
-    kept = np.where(below > 0, np.maximum(kept, 1 - 2.2 * np.sqrt(np.maximum(below, 0))), 1.0)
-    dome_out = np.sqrt(np.maximum(1 - ((x - 4.6) / 3.6) ** 2, 0))  # the apex is a cupola, not a point
-    cupola = np.clip((y - s["apex"] + 2.4 * dome_out - 2.4) / 1.1 + (t > 0.22), 0, 1) ** 0.5
-    chord = np.where((u > 0) & (u < 1) & (y > s["apex"]), depth * across * kept * cupola, 0).astype(np.float32)
-    v = ((y - s["apex"]) / np.maximum(top - s["apex"], 1)).astype(np.float32)
-    return chord, u.astype(np.float32), v
+    sulcus = 0.30 * np.clip(1 - below / np.maximum(s["bottom"] - top + 0.3, 0.4), 0, 1)
+    kept = np.where(below > 0, np.maximum(sulcus, 1 - 2.2 * np.sqrt(below)), 1)
+    # the apex is a cupola, not a point
+    dome_out = np.sqrt(np.maximum(1 - np.square((x - 4.6) / 3.6), 0))
+    cupola = np.sqrt(np.clip((y - s["apex"] + 2.4 * dome_out - 2.4) / 1.1 + (t > 0.22), 0, 1))
+    chord = np.where((u > 0) & (u < 1) & (y > s["apex"]), depth * across * kept * cupola, 0)
+    v = (y - s["apex"]) / np.maximum(top - s["apex"], 1)
+    return chord * ~on_left, chord * on_left, u, v
 
 
 def heart_map(grid: Grid, a: Anatomy, spec: FilmSpec, s: dict, ctr: float) -> np.ndarray:
@@ -141,21 +146,21 @@ def body_map(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
     half = s["half"] + 1.2 + 0.30 * a.wall + 1.3 * step(y, -3, -11)
     half = half + 0.35 * a.habitus * np.maximum(y - 4, 0)
     thick = s["depth"] + a.wall
-    trunk = thick * np.sqrt(np.maximum(1 - (x / half) ** 4.0, 0, dtype=np.float32))
-    shoulder = s["apex"] - 5.2 + 0.022 * np.maximum(x - 4.0, 0) ** 2
+    trunk = thick * np.sqrt(np.maximum(1 - np.square(np.square(x / half)), 0))
+    shoulder = s["apex"] - 5.0 + 0.030 * np.maximum(x - 4.0, 0) ** 2
     below = np.maximum(y - shoulder, 0)
-    trunk = trunk * np.minimum(1, 0.42 * np.sqrt(below) + 0.03 * below)
-    arm = ellipsoid(grid, 0, 0, 1, 1, 0)
+    trunk = trunk * np.minimum(1, 0.52 * np.sqrt(below))
+    arm = 0.0
     for sign in (-1, 1):
-        arm = arm + ellipsoid(grid, sign * (s["half"] + 4.8), s["apex"] + 4.5, 4.6, 6.5, 10.0)
-    neck = 11.5 * np.sqrt(np.maximum(1 - (x / 5.6) ** 2, 0, dtype=np.float32)) * step(y, s["apex"] + 3, s["apex"] - 2)
-    body = np.cbrt(trunk**3 + (arm * step(below, 0, 1.5)) ** 3 + neck**3)
+        arm = arm + ellipsoid(grid, sign * (s["half"] + 4.8), s["apex"] + 5.0, 5.2, 8.0, 14.0)
+    neck = 16.5 * np.sqrt(np.maximum(1 - np.square(x / 6.2), 0)) * step(y, s["apex"] + 3, s["apex"] - 2)
+    body = union(trunk, arm * step(below, 0, 1.5), neck)
     if a.breast:
         for sign in (-1, 1):
-            bx, by = sign * 0.56 * s["half"], a.breast_y
-            r = 5.2 + 0.5 * a.breast
+            bx, by = sign * 0.62 * s["half"], a.breast_y
+            r = 5.0 + 0.5 * a.breast
             q = ((grid.x - bx) / r) ** 2 + (np.where(y > by, (y - by) * 1.35, (y - by) * 0.75) / r) ** 2
-            body = body + a.breast * np.maximum(1 - q, 0, dtype=np.float32) ** 0.4 * (trunk > 1)
+            body = body + a.breast * np.maximum(1 - q, 0, dtype=np.float32) ** 0.62 * (trunk > 1) * 0.85
     fold = 0.5 * a.habitus * np.exp(-(((y - s["apex"] - 8 - 0.5 * x) / 1.2) ** 2)) * step(x, s["half"] - 1, s["half"] + 1)
     return (body + fold).astype(np.float32)
 
@@ -180,6 +185,7 @@ def bone_map(grid: Grid, a: Anatomy, spec: FilmSpec, s: dict) -> np.ndarray:
     """Mineral along the beam, cm: ribs with brighter cortex, clavicles, scapulae, humeral heads and vertebrae."""
     blur = 0.5 * grid.pixel
     flat = 1.0 if spec.view == "AP" else 0.0
+    fine = grid.pixel < 0.35  # else the cortex is thinner than a pixel
     back, front, girdle = Canvas(grid, 2.0), Canvas(grid, 2.0), Canvas(grid, 2.0)
     for side in ("right", "left"):
         for number in range(1, 12):
@@ -188,18 +194,31 @@ def bone_map(grid: Grid, a: Anatomy, spec: FilmSpec, s: dict) -> np.ndarray:
             height = a.rib_width * (0.95 if number < 11 else 0.75)
             hind = path[: half + 2]
             wide = np.linspace(0.85, 1.1, len(hind)) * height
-            back.polygon(ribbon(hind, wide), 0.52)
-            back.polygon(ribbon(hind, wide * 0.66), 0.36)
+            back.polygon(ribbon(hind, wide), 0.66 if fine else 0.52)
+            if fine:
+                back.polygon(ribbon(hind, wide * 0.66), 0.44)
             if number <= 9:
                 fore = path[half - 2 :]
                 wide = np.linspace(1.1, 1.3, len(fore)) * height
-                front.polygon(ribbon(fore, wide), 0.34)
-                front.polygon(ribbon(fore, wide * 0.7), 0.25)
-    ribs = back.map(blur) + front.map(blur * 1.6)
+                front.polygon(ribbon(fore, wide), 0.34 if fine else 0.28)
+                if fine:
+                    front.polygon(ribbon(fore, wide * 0.7), 0.25)
+    if a.calcification > 0.15:
+        _calcify(front, a, spec, s)
+    spine = _spine(grid, a, s)
     for sign in (-1, 1):
         _girdle(girdle, a, spec, s, sign)
-    spine = _spine(grid, a, s)
+    ribs = back.map(blur) + front.map(blur * 1.6)
     return ((ribs + girdle.map(blur) + spine) * np.float32(a.bone)).astype(np.float32)
+
+
+def _calcify(canvas: Canvas, a: Anatomy, spec: FilmSpec, s: dict) -> None:
+    """The calcified rim of an old aortic knob."""
+    arch = s["apex"] + 0.36 * (s["dome_right"] - s["apex"])
+    x = 1.15 + 0.75 * a.mediastinum / 2.45 + 0.3 * spec.rotation
+    turn = np.linspace(-1.2, 0.2 + a.calcification, 16)
+    rim = np.stack([x + 0.92 * a.knob * np.cos(turn), arch + a.knob * np.sin(turn)], axis=1)
+    canvas.line(rim, 0.16, 0.5 + 0.9 * a.calcification)
 
 
 def _girdle(canvas: Canvas, a: Anatomy, spec: FilmSpec, s: dict, sign: int) -> None:
@@ -219,10 +238,20 @@ def _girdle(canvas: Canvas, a: Anatomy, spec: FilmSpec, s: dict, sign: int) -> N
     ridge = curve([(medial + 0.6, s["apex"] + 5.2), (wide - 1.5, s["apex"] + 3.0), (wide + 2.4, s["apex"] + 0.6)], 12)
     ridge[:, 0] *= sign
     canvas.polygon(ribbon(ridge, np.linspace(0.4, 1.1, 12)), 0.62)
-    canvas.disc(sign * (wide + 4.6), s["apex"] + 3.4, 2.4, 1.15)
-    canvas.disc(sign * (wide + 4.6), s["apex"] + 3.4, 2.15, 0.95)
+    canvas.disc(sign * (wide + 5.3), s["apex"] + 3.6, 2.4, 1.0)
+    canvas.disc(sign * (wide + 5.3), s["apex"] + 3.6, 2.15, 0.8)
+    shaft = np.array([(sign * (wide + 5.9), s["apex"] + 4.0), (sign * (wide + 7.2), s["apex"] + 14)])
+    canvas.line(shaft, 2.4, 0.9)
+    canvas.line(shaft, 1.7, 0.55)
     bar = curve(
-        [(1.5 + sign * rot, top + 0.5), (4.5, top - 0.45), (9.0, top - 0.6 * a.clavicle_rise), (wide + 2.2, top - 1.15 * a.clavicle_rise)], 26
+        [
+            (1.5 + sign * rot, top + 1.1),
+            (4.2, top + 0.45),
+            (8.2, top - 0.25 - 0.5 * a.clavicle_rise),
+            (wide - 1.0, top - 0.9 - 0.8 * a.clavicle_rise),
+            (wide + 2.6, top - 0.5 - a.clavicle_rise),
+        ],
+        26,
     )
     bar[:, 0] *= sign
     wide_bar = np.concatenate([np.linspace(1.9, 1.15, 6), np.linspace(1.15, 1.35, 20)])
@@ -232,18 +261,24 @@ def _girdle(canvas: Canvas, a: Anatomy, spec: FilmSpec, s: dict, sign: int) -> N
 
 def _spine(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
     """Vertebral bodies with discs between, pedicles and spinous processes, cm of mineral."""
-    x = grid.x - spine_x(grid.y, a).astype(np.float32)
-    pitch = (1.9 + 0.035 * (grid.y + 20)).astype(np.float32)
+    mineral = np.zeros((grid.size, grid.size), dtype=np.float32)
+    reach = 5.0 + abs(a.scoliosis) + abs(math.sin(grid.tilt)) * grid.field_cm / 2
+    _, band = grid.around(0, 0, reach)
+    y = grid.y[:, band]
+    x = np.abs(grid.x[:, band] - spine_x(y, a))
     # phase of the vertebra at this height: 0 and 1 at its end plates
-    phase = np.mod((grid.y - s["apex"]) / 2.35 * (1 + 0.006 * (12 - grid.y)) + 0.3, 1.0)
-    half = 1.45 + 0.022 * (grid.y + 18)
-    body = np.sqrt(np.maximum(1 - (np.abs(x) / half) ** 4, 0, dtype=np.float32))
-    plates = step(np.abs(phase - 0.5), 0.48, 0.40)
-    rim = 0.35 * step(np.abs(phase - 0.5), 0.32, 0.41) * plates + 0.25 * step(np.abs(x) / half, 0.78, 0.95)
-    pedicle = np.exp(-(((np.abs(x) - 0.62 * half) / 0.28) ** 2) - ((phase - 0.36) / 0.17) ** 2)
-    process = np.exp(-((x / 0.22) ** 2) - ((phase - 0.85) / 0.16) ** 2)
-    wings = np.exp(-(((phase - 0.3) * pitch / 0.55) ** 2)) * step(np.abs(x), half + 2.0, half) * (1 - body)
-    return body * (0.55 + 0.30 * plates + 0.7 * rim) + 0.45 * pedicle + 0.40 * process + 0.28 * wings
+    phase = np.mod((y - s["apex"]) / 2.35 * (1 + 0.006 * (12 - y)) + 0.3, 1.0)
+    half = 1.45 + 0.022 * (y + 18)
+    share = x / half
+    body = np.sqrt(np.maximum(1 - np.square(share) * share, 0))
+    off = np.abs(phase - 0.5)
+    plates = step(off, 0.48, 0.40)
+    rim = 0.35 * step(off, 0.32, 0.41) * plates + 0.25 * step(share, 0.78, 0.95)
+    pedicle = np.exp(-np.square((x - 0.62 * half) / 0.28) - np.square((phase - 0.36) / 0.17))
+    process = np.exp(-np.square(x / 0.22) - np.square((phase - 0.85) / 0.16))
+    wings = np.exp(-np.square((phase - 0.3) * 4)) * step(x, half + 2.0, half) * (1 - body)
+    mineral[:, band] = body * (0.40 + 0.22 * plates + 0.6 * rim) + 0.40 * pedicle + 0.34 * process + 0.22 * wings
+    return mineral
 
 
 def airway_map(grid: Grid, a: Anatomy, spec: FilmSpec, s: dict) -> np.ndarray:
@@ -299,17 +334,17 @@ def branches(a: Anatomy, s: dict, side: str) -> tuple[np.ndarray, ...]:
 
 def vessel_map(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
     """Blood in the pulmonary vessels along the beam, cm, hila included."""
-    canvas = Canvas(grid, 2.0)
+    canvas = Canvas(grid, 2.4)
     hila = np.zeros_like(grid.x)
     for side in ("right", "left"):
         starts, ends, widths = branches(a, s, side)
-        visible = widths > 0.20 * grid.pixel
-        canvas.strokes(starts[visible], ends[visible], widths[visible], 1.9 * widths[visible])
+        visible = widths > 0.25 * grid.pixel
+        canvas.strokes(starts[visible], ends[visible], widths[visible], 2.4 * widths[visible])
         sign = -1 if side == "right" else 1
         height = s["apex"] + (0.53 if side == "right" else 0.49) * (s["dome_right"] - s["apex"])
         hila = hila + ellipsoid(grid, sign * 3.3, height, 1.25 * a.hilum, 2.1 * a.hilum, 1.5 * a.hilum, -sign * 0.35)
         hila = hila + ellipsoid(grid, sign * 3.9, height + 2.4, 0.75 * a.hilum, 2.4, 1.1 * a.hilum, -sign * 0.3)
-    return canvas.map(0.06) + 0.9 * soften(hila, 0.25 / grid.pixel)
+    return canvas.map(0.06) + 1.2 * soften(hila, 0.25 / grid.pixel)
 
 
 def frontal(spec: FilmSpec, size: int) -> Scene:
@@ -317,9 +352,7 @@ def frontal(spec: FilmSpec, size: int) -> Scene:
     a = spec.anatomy
     grid = Grid(size, spec.field_cm, spec.tilt, spec.shift_x, spec.shift_y)
     s = outline(a, spec)
-    right, u_right, v_right = lung_map(grid, a, s, "right")
-    left, u_left, v_left = lung_map(grid, a, s, "left")
-    on_left = grid.x > 0
+    right, left, u, v = lung_maps(grid, a, s)
     ctr = a.ctr * s["magnify"] * (1 + 0.02 * (1 - spec.inspiration))
     s["ctr"] = ctr
     body = body_map(grid, a, s)
@@ -337,7 +370,7 @@ def frontal(spec: FilmSpec, size: int) -> Scene:
         bone=bone_map(grid, a, spec, s),
         vessels=vessel_map(grid, a, s),
         airways=airway_map(grid, a, spec, s),
-        u=np.where(on_left, u_left, u_right),
-        v=np.where(on_left, v_left, v_right),
+        u=u,
+        v=v,
         shape=s,
     )
