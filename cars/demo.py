@@ -42,11 +42,21 @@ def build(folder: Path, films: int = 1500, progress: Progress = silent) -> dict[
 
 
 def queue(folder: Path, films: int = 1500) -> list[str]:
-    """Submit every stage that is not done yet as a chain of jobs, each after the one before. Returns their ids."""
+    """Submit every stage as a chain of jobs, each after the one before. Returns their ids.
+
+    A stage whose job is done, running or queued is left as it is; one that failed or was cancelled is tried again.
+    """
     from . import jobs
 
     workspace = Workspace.create(folder)
+    earlier = jobs.jobs(workspace)
     ids: list[str] = []
     for name, flags, _ in steps(films):
-        ids.append(jobs.submit_once(workspace, name, flags, after=ids[-1] if ids else None))
+        same = [job for job in earlier.itertuples() if job.verb == name and job.settings == flags]
+        if same:
+            ids.append(same[0].job_id)
+            if same[0].state in ("failed", "cancelled", "blocked"):
+                jobs.retry(workspace, same[0].job_id)
+        else:
+            ids.append(jobs.submit(workspace, name, flags, after=ids[-1] if ids else None))
     return ids
