@@ -28,7 +28,7 @@ class Anatomy:
     wall: float  # soft tissue in front of plus behind the lungs, 5–13
     breast: float  # thickness of one breast, 0–5
     breast_y: float  # height of its centre
-    ctr: float  # cardiothoracic ratio without disease, PA, 0.38–0.46
+    ctr: float  # cardiothoracic ratio without disease, PA, 0.375–0.455
     heart_tilt: float  # long axis below the horizontal
     heart_depth: float  # chord of the heart along the beam, 8–11
     mediastinum: float  # half width of the upper mediastinum, 2.2–3.2
@@ -84,7 +84,7 @@ def sample_anatomy(rng: np.random.Generator, sex: str, age: int) -> Anatomy:
         wall=normal((5.6 if woman else 6.4) + 5.2 * habitus, 0.5, 4.8, 13.0),
         breast=normal(1.6 + 2.8 * habitus, 0.6, 0.8, 5.0) if woman else 0.0,
         breast_y=normal(4.6 + 1.6 * old, 0.8, 3.0, 8.0),
-        ctr=normal(0.420 + 0.015 * old + 0.015 * habitus, 0.018, 0.375, 0.458),
+        ctr=normal(0.420 + 0.015 * old + 0.015 * habitus, 0.018, 0.375, 0.455),
         heart_tilt=normal(0.62 - 0.25 * habitus, 0.08, 0.3, 0.9),
         heart_depth=normal(9.0, 0.5, 7.8, 10.6),
         mediastinum=normal(2.45 + 0.3 * old + 0.2 * habitus, 0.16, 2.1, 3.2),

@@ -44,7 +44,7 @@ def feeding_tube(pen: Canvas, scene: Scene, rng: np.random.Generator) -> None:
         points = [(-1.5, -22), (1.8, s["apex"] + 2), (3.2, 0), (1.5, s["dome_left"] + 1), (-1.0, end)]
     else:
         points = [(0.3, -22), (0.1, s["apex"]), (0.5, _carina(scene) + 2), (1.3, s["dome_left"] - 1), (3.0, s["dome_left"] + 2.5), (5.5, end)]
-    _tube(pen, points, 0.38, 0.55, wall=True)
+    _tube(pen, points, 0.38, 0.8, wall=True)
 
 
 def central_line(pen: Canvas, scene: Scene, rng: np.random.Generator) -> None:
@@ -87,8 +87,8 @@ def electrodes(pen: Canvas, scene: Scene, rng: np.random.Generator) -> None:
         x, y = sign * half * rng.uniform(0.45, 0.75), s["apex"] + down + rng.normal(0, 0.8)
         if scene.view == "LATERAL":
             x = -half * rng.uniform(0.8, 1.1)
-        _tube(pen, [(x, y), (x + rng.normal(0, 1.5), y + 4), (sign * rng.uniform(1, 6), 12), (rng.normal(0, 3), 23)], 0.14, 0.6)
-        pen.disc(x, y, 0.55, 0.45)
+        _tube(pen, [(x, y), (x + rng.normal(0, 1.5), y + 4), (sign * rng.uniform(1, 6), 12), (rng.normal(0, 3), 23)], 0.14, 0.9)
+        pen.disc(x, y, 0.55, 0.6)
         pen.disc(x, y, 0.26, 1.6)
 
 

@@ -145,7 +145,7 @@ def _within(scene: Scene, side: str) -> np.ndarray:
     """Where this lung lies: 1 inside, 0 outside."""
     lung = scene.lung(side)
     if scene.view == "LATERAL":
-        return step(lung, 0.2, 1.5)
+        return step(np.maximum(scene.right, scene.left), 0.2, 1.5)
     return step(lung, 0.2, 1.5) * ((scene.grid.x > 0) == (side == "left"))
 
 
@@ -160,12 +160,14 @@ def _cloud(scene: Scene, drawn: Drawn, side: str, ragged: float, edge: float) ->
     """A soft-bordered patch in [0, 1] with a ragged outline; exactly 0 beyond it."""
     x, y = _point(scene, side, drawn.u, drawn.v, drawn.z)
     radius = _radius(scene, x, y, drawn.extent, drawn.extent * drawn.aspect, drawn.angle)
-    rough = mottle(scene.grid, drawn.seed, 2.2) * 0.22 + mottle(scene.grid, drawn.seed + 1, 0.9) * 0.12
+    rough = mottle(scene.grid, drawn.seed, 2.4) * 0.24 + mottle(scene.grid, drawn.seed + 1, 1.1) * 0.09
     return step(1.0 - radius + ragged * rough, -edge, edge) * step(radius, 1.9, 1.4) * _within(scene, side)
 
 
 def _opacify(scene: Scene, amount: np.ndarray) -> None:
     """Raise the lung's density towards water where amount in [0, 1] says so; vessels drown in it."""
+    if scene.view == "LATERAL":
+        amount = 0.6 * amount  # one lung's finding, seen through both lungs
     scene.density = scene.density + (1 - scene.density) * amount
     scene.vessels = scene.vessels * (1 - 0.85 * amount)
 
@@ -207,11 +209,11 @@ def _atelectasis(scene: Scene, drawn: Drawn) -> None:
             lean = drawn.angle + rng.normal(0, 0.12)
             thick = (0.22 + 0.22 * drawn.aspect) * (1 + 0.4 * drawn.severity)
             radius = _radius(scene, x, y - number * rng.uniform(1.0, 1.8), drawn.extent / 2, thick, lean)
-            amount = np.maximum(amount, (0.35 + 0.2 * drawn.severity) * step(radius, 1.0, 0.55))
+            amount = np.maximum(amount, (0.26 + 0.16 * drawn.severity) * step(radius, 1.0, 0.25))
         if drawn.kind == "base":
             radius = _radius(scene, 0.75 * x, y + 1.5, drawn.extent * 0.85, 2.6 + 1.6 * drawn.severity, drawn.angle / 2)
             rough = 1 + 0.2 * mottle(scene.grid, drawn.seed, 0.8)
-            amount = np.maximum(amount, (0.35 + 0.3 * drawn.severity) * step(radius, 1.0, 0.2) * np.clip(rough, 0.4, 1.4))
+            amount = np.maximum(amount, (0.30 + 0.28 * drawn.severity) * step(radius, 1.1, 0.0) * np.clip(rough, 0.5, 1.3))
         _opacify(scene, np.clip(amount, 0, 0.9) * _within(scene, side))
 
 
@@ -225,13 +227,13 @@ def _ground_glass(scene: Scene, drawn: Drawn) -> None:
 def _edema(scene: Scene, drawn: Drawn) -> None:
     """Perihilar haze on both sides, fuller vessels, short Kerley lines at the lateral bases."""
     haze = np.zeros_like(scene.grid.x)
-    grain = np.clip(1 + 0.30 * mottle(scene.grid, drawn.seed, 0.7) + 0.25 * mottle(scene.grid, drawn.seed + 1, 1.8), 0.3, 2)
+    grain = np.clip(1 + 0.17 * mottle(scene.grid, drawn.seed, 0.7) + 0.22 * mottle(scene.grid, drawn.seed + 1, 1.8), 0.4, 1.8)
     for side in ("right", "left"):
         x, y = _point(scene, side, 0.12, 0.58, 0.5)
         wide = drawn.extent * scene.shape["half"] * 1.35
         radius = _radius(scene, x, y, wide, 7.5 + 2 * drawn.severity, 0.0)
         haze = np.maximum(haze, step(radius, 1.25, 0.1) * _within(scene, side))
-    amount = np.clip((0.16 + 0.30 * drawn.severity) * haze * grain, 0, 0.8)
+    amount = np.clip((0.16 + 0.28 * drawn.severity) * haze * grain, 0, 0.8) * (0.7 if scene.view == "LATERAL" else 1.0)
     scene.vessels = scene.vessels * (1 + (0.5 + 0.5 * drawn.severity) * step(haze, 0.0, 0.5))
     scene.density = scene.density + (1 - scene.density) * amount
     rng = np.random.default_rng(drawn.seed)
@@ -248,14 +250,14 @@ def _edema(scene: Scene, drawn: Drawn) -> None:
 def _consolidation(scene: Scene, drawn: Drawn) -> None:
     """Dense patch with soft borders and dark bronchi; a lobar one ends sharply at a fissure."""
     for side in _sides(drawn):
-        cloud = _cloud(scene, drawn, side, 1.0, 0.4)
+        cloud = _cloud(scene, drawn, side, 1.0, 0.55)
         if drawn.kind == "lobar":
             _, y = _point(scene, side, drawn.u, drawn.v, drawn.z)
             fissure = (scene.grid.y - y) * (1 if drawn.v < 0.5 else -1) + 0.12 * (scene.grid.x - scene.grid.x.mean())
             cloud = cloud * step(fissure, 1.4, 1.1)
-        patches = np.clip(0.85 + 0.28 * mottle(scene.grid, drawn.seed + 2, 0.8), 0.4, 1.1)
-        amount = np.clip((0.42 + 0.36 * drawn.severity) * cloud * patches, 0, 0.95)
-        scene.airways = scene.airways + 0.9 * np.minimum(scene.vessels, 0.7) * step(amount, 0.25, 0.6)
+        patches = np.clip(0.85 + 0.16 * mottle(scene.grid, drawn.seed + 2, 1.1), 0.5, 1.1)
+        amount = np.clip((0.36 + 0.34 * drawn.severity) * cloud * patches, 0, 0.95)
+        scene.airways = scene.airways + 0.8 * np.minimum(scene.vessels, 0.6) * step(amount, 0.2, 0.5)
         _opacify(scene, amount)
 
 
@@ -265,13 +267,13 @@ def _pneumonia(scene: Scene, drawn: Drawn) -> None:
     rng = np.random.default_rng(drawn.seed)
     for side in _sides(drawn):
         x, y = _point(scene, side, drawn.u, drawn.v, drawn.z)
-        rough = 0.30 * mottle(scene.grid, drawn.seed, 1.6) + 0.2 * mottle(scene.grid, drawn.seed + 1, 0.7)
+        rough = 0.26 * mottle(scene.grid, drawn.seed, 1.9) + 0.12 * mottle(scene.grid, drawn.seed + 1, 0.8)
         amount = np.zeros_like(scene.grid.x)
         for _ in range(4 + int(4 * drawn.severity)):
             dx, dy = rng.normal(0, 0.55 * drawn.extent, 2)
             r = drawn.extent * rng.uniform(0.35, 0.75)
             radius = _radius(scene, x + dx, y + 0.8 * dy, r, r * rng.uniform(0.6, 1.1), rng.uniform(-0.6, 0.6))
-            amount = 1 - (1 - amount) * (1 - rng.uniform(0.22, 0.42) * step(radius - rough, 1.3, 0.3))
+            amount = 1 - (1 - amount) * (1 - rng.uniform(0.16, 0.32) * step(radius - rough, 1.5, 0.1))
         amount = amount * (0.65 + 0.45 * drawn.severity) * _within(scene, side)
         _opacify(scene, np.clip(amount, 0, 0.85))
 
@@ -310,8 +312,6 @@ def _effusion(scene: Scene, drawn: Drawn) -> None:
         rough = 0.15 * mottle(scene.grid, drawn.seed, 1.5)
         amount = step(depth + rough, -0.7, 1.6) * _within(scene, side)
         _opacify(scene, 0.97 * amount)
-        # the sulcus behind the dome fills as well
-        scene.dense = scene.dense + 0.0
 
 
 @paints("Pneumothorax")
@@ -358,7 +358,7 @@ def _pleura(scene: Scene, drawn: Drawn) -> None:
                 px, py = _point(scene, side, rng.uniform(0.5, 0.92), np.clip(drawn.v + rng.normal(0, 0.15), 0.2, 0.9), rng.uniform(0.1, 0.9))
                 radius = _radius(scene, px, py, rng.uniform(0.7, 1.6), rng.uniform(0.3, 0.6), rng.uniform(-1.2, 1.2))
                 leaf = radius * (1 + 0.28 * mottle(grid, drawn.seed + 3, 0.45))
-                total = np.maximum(total, 0.30 * step(leaf, 1.0, 0.85) + 0.25 * step(np.abs(leaf - 0.85), 0.16, 0.05))
+                total = np.maximum(total, 0.50 * step(leaf, 1.0, 0.85) + 0.35 * step(np.abs(leaf - 0.85), 0.16, 0.05))
             scene.metal = scene.metal + total * (0.7 + 0.5 * drawn.severity) * within
             continue
         thick = (0.5 + 0.9 * drawn.severity) * drawn.extent
@@ -367,10 +367,10 @@ def _pleura(scene: Scene, drawn: Drawn) -> None:
         else:
             depth = thorax.chest_wall(grid.y, s) - np.abs(grid.x)
         reach = step(np.abs(grid.y - y), 7.0, 3.0)
-        edge = depth - (thick + 0.25 * mottle(grid, drawn.seed, 1.2)) * reach
-        amount = step(edge, 0.25, -0.15) * step(reach, 0.02, 0.3) * within
-        scene.density = scene.density + (1 - scene.density) * 0.9 * amount
-        scene.dense = scene.dense + (0.8 + 0.8 * drawn.severity) * amount
+        edge = depth - (thick + 0.14 * mottle(grid, drawn.seed, 2.6)) * reach
+        amount = step(edge, 0.35, -0.35) * step(reach, 0.02, 0.3) * within
+        scene.density = scene.density + (1 - scene.density) * 0.75 * amount
+        scene.dense = scene.dense + (0.3 + 0.5 * drawn.severity) * amount
 
 
 @paints("Fracture")
@@ -393,9 +393,9 @@ def _fracture(scene: Scene, drawn: Drawn) -> None:
             at = int(np.argmin(np.abs(np.abs(path[:24, 0]) - drawn.u * np.abs(path[:24, 0]).max())))
             (x, y), along = path[at], path[at + 1] - path[at]
             turn = float(np.arctan2(along[1], along[0]))
-        scene.bone = _broken(grid, scene.bone, x, y, turn, 0.5 + 0.5 * drawn.severity, drawn.extent)
+        scene.bone = _broken(grid, scene.bone, x, y, turn, 0.45 + 0.45 * drawn.severity, drawn.extent)
         # callus and the bruised soft tissue around the break
-        scene.dense = scene.dense + 0.55 * step(_radius(scene, x, y, 1.5, 1.0, turn), 1.0, 0.2)
+        scene.dense = scene.dense + 0.9 * step(_radius(scene, x, y, 1.5, 1.0, turn), 1.0, 0.2)
 
 
 def _broken(
@@ -405,14 +405,14 @@ def _broken(
     c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     dx, dy = grid.x - np.float32(x), grid.y - np.float32(y)
     along, across = c * dx + s * dy, c * dy - s * dx
-    near = step(np.abs(across), 1.9, 1.2) * step(np.abs(along), 3.0, 1.6)
+    near = step(np.abs(across), 1.5, 0.9) * step(np.abs(along), 2.6, 1.4)
     beyond = near * (along > 0)
     pixels = max(1, round(offset / grid.pixel))
     down = np.roll(bone, (int(round(pixels * float(c))), int(round(-pixels * float(s)))), axis=(0, 1))
     moved = bone * (1 - beyond) + down * beyond
     slot = step(np.abs(along + 0.35 * across), gap * 0.75 + grid.pixel * 0.4, gap * 0.35) * step(np.abs(across), 1.3, 0.9)
     rim = step(np.abs(np.abs(along + 0.35 * across) - gap), 0.22, 0.05) * step(np.abs(across), 0.75, 0.4)
-    return moved * (1 - 0.9 * slot) + np.float32(0.28) * rim * (bone > 0.15)
+    return moved * (1 - 0.9 * slot) + np.float32(0.5) * rim * (bone > 0.15)
 
 
 @paints("Support Devices")

@@ -38,7 +38,7 @@ def lateral_lung(grid: Grid, a: Anatomy, s: dict, side: str, lift: float = 0.0) 
     u = (x - front) / width
     t = np.clip((y - s["apex"]) / (s["bottom"] - s["apex"]), 0, 1)
     across = np.sqrt(np.maximum(1 - np.abs(2 * u - 1) ** 3, 0))
-    breadth = 0.40 * s["half"] * 2 * np.minimum(1, 0.35 + 1.9 * t)
+    breadth = 0.39 * s["half"] * 2 * np.minimum(1, 0.35 + 1.9 * t)
     dome = s["dome_" + side] - lift
     off = u - 0.36
     top = dome + np.where(off > 0, (a.dome_curve + 1.2) * (np.maximum(off, 0) / 0.64) ** 1.7, 2.2 * (off / 0.36) ** 2)
@@ -154,16 +154,16 @@ def _body(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
     front = front_edge(y, a, s) - 0.9 - 0.24 * a.wall - 0.25 * a.habitus * np.maximum(y - 6, 0)
     back = back_edge(y, a, s) + 3.6 + 0.22 * a.wall
     u = (x - front) / np.maximum(back - front, 1)
-    thick = 2 * s["half"] * 0.78 + 0.55 * a.wall
+    thick = 2 * s["half"] * 0.72 + 0.5 * a.wall
     top = s["apex"] - 5 + 0.02 * (x - 1) ** 2
     body = thick * np.sqrt(np.maximum(1 - np.abs(2 * u - 1) ** 3.2, 0)) * np.clip(0.3 * np.sqrt(np.maximum(y - top, 0)), 0.0, 1)
     shoulder = ellipsoid(grid, 1.5, s["apex"] - 1.5, 7.5, 7.0, 18.0)
     arms = tube(x + 1.5 + 0.35 * (y - s["apex"]), 5.0, 15.0) * step(y, s["apex"] + 4, s["apex"] - 2)
     body = union(body.astype(np.float32), shoulder, arms)
     if a.breast:
-        edge = front_edge(y, a, s) - 0.9 - 0.24 * a.wall
-        bulge = np.maximum(1 - ((x - edge) / (1.0 + 0.9 * a.breast)) ** 2 - ((y - a.breast_y) / 5.0) ** 2, 0)
-        body = np.maximum(body, 12 * np.sqrt(bulge) * (x < edge + 1)) + 2.0 * a.breast * np.sqrt(bulge)
+        reach = 0.8 + 0.75 * a.breast * np.maximum(1 - np.square((y - a.breast_y) / np.where(y > a.breast_y, 3.6, 7.0)), 0)
+        past = (x - front + reach) / reach  # 0 at the skin of the breast … 1 at the chest wall
+        body = np.maximum(body, np.where(past < 1.3, (5.0 + 2.0 * a.breast) * np.sqrt(np.clip(past, 0, 1)), 0))
     return body.astype(np.float32)
 
 

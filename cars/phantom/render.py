@@ -132,5 +132,5 @@ def _organs(scene: Scene) -> np.ndarray:
         lung = (scene.right > 0.8) & (scene.v < 1.0)
         return np.stack([lung, lung, heart])
     centre = scene.in_front() > 2.2
-    inside = (scene.v < 1.0) & (scene.v > 0) & (scene.u > 0) & (scene.u < 1) & ~centre
+    inside = (scene.v < 1.0) & (scene.v > 0) & (scene.u > 0) & (scene.u < 1) & ~centre & ~heart
     return np.stack([inside & (scene.grid.x > 0), inside & (scene.grid.x <= 0), heart])

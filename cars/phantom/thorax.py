@@ -64,7 +64,7 @@ def outline(a: Anatomy, spec: FilmSpec) -> dict:
         "dome_right": right_dome,
         "dome_left": right_dome + a.dome_gap,
         "bottom": right_dome + a.dome_gap + a.dome_curve,
-        "magnify": 1.09 if spec.view == "AP" else 1.0,
+        "magnify": 1.05 if spec.view == "AP" else 1.0,
     }
 
 
