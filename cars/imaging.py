@@ -10,7 +10,7 @@ import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
@@ -61,7 +61,7 @@ def _tail_problem(head: bytes, tail: bytes) -> str | None:
     return None
 
 
-def _open(stream: io.BufferedIOBase, name: str) -> Image.Image:
+def _open(stream: IO[bytes], name: str) -> Image.Image:
     """The header of a JPEG or PNG, no pixel decoded. Raises: FilmError (not an image, too large)."""
     try:
         image = Image.open(stream, formats=("JPEG", "PNG"))
@@ -318,7 +318,8 @@ def _resize(array: np.ndarray, shape: tuple[int, int], how: Image.Resampling, bo
 
 def square(image: np.ndarray, size: int) -> np.ndarray:
     """uint8 (H, W) → uint8 (size, size): the shorter side padded with black equally, then area-averaged."""
-    return Placement(*image.shape, size).to_square(image)
+    height, width = image.shape
+    return Placement(height, width, size).to_square(image)
 
 
 # Writing -----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
@@ -61,17 +61,23 @@ def map_shards(
     workers = min(workers or default_workers(), max(total, 1))
     progress(0, total, message)
     if workers == 1:
-        actor = actor_factory() if shards else None
-        results: Iterator[Result] = (actor(shard) for shard in shards) if actor else iter(())
+        results: Generator[Result] = _in_this_process(actor_factory, shards)
     else:
         results = _in_processes(actor_factory, shards, workers)
-    with contextlib.closing(results) if hasattr(results, "close") else contextlib.nullcontext():
+    with contextlib.closing(results):
         for done, result in enumerate(results, 1):
             yield result
             progress(done, total, message)
 
 
-def _in_processes(actor_factory: Callable[[], Any], shards: Sequence[Any], workers: int) -> Iterator[Any]:
+def _in_this_process(actor_factory: Callable[[], Any], shards: Sequence[Any]) -> Generator[Any]:
+    if shards:
+        actor = actor_factory()
+        for shard in shards:
+            yield actor(shard)
+
+
+def _in_processes(actor_factory: Callable[[], Any], shards: Sequence[Any], workers: int) -> Generator[Any]:
     # spawn: a forked copy of a process that holds torch or DuckDB threads can deadlock
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (actor_factory,))
     waiting: deque[Future[Any]] = deque()
