@@ -22,7 +22,9 @@ def _carina(scene: Scene) -> float:
     return s["apex"] + 0.45 * (s["dome_right"] - s["apex"])
 
 
-def _tube(pen: Canvas, points: list[tuple[float, float]], width: float, value: float, wall: bool = False, n: int = 40) -> None:
+def _tube(
+    pen: Canvas, points: list[tuple[float, float]], width: float, value: float, wall: bool = False, n: int = 40
+) -> None:
     path = curve(points, n)
     pen.line(path, width, value)
     if wall:
@@ -43,7 +45,14 @@ def feeding_tube(pen: Canvas, scene: Scene, rng: np.random.Generator) -> None:
     if scene.view == "LATERAL":
         points = [(-1.5, -22), (1.8, s["apex"] + 2), (3.2, 0), (1.5, s["dome_left"] + 1), (-1.0, end)]
     else:
-        points = [(0.3, -22), (0.1, s["apex"]), (0.5, _carina(scene) + 2), (1.3, s["dome_left"] - 1), (3.0, s["dome_left"] + 2.5), (5.5, end)]
+        points = [
+            (0.3, -22),
+            (0.1, s["apex"]),
+            (0.5, _carina(scene) + 2),
+            (1.3, s["dome_left"] - 1),
+            (3.0, s["dome_left"] + 2.5),
+            (5.5, end),
+        ]
     _tube(pen, points, 0.38, 0.8, wall=True)
 
 
@@ -54,7 +63,13 @@ def central_line(pen: Canvas, scene: Scene, rng: np.random.Generator) -> None:
     elif rng.random() < 0.5:  # jugular
         points = [(-4.2, -22), (-3.4, s["apex"] - 1.5), (-2.5, s["apex"] + 4), (-2.4, tip)]
     else:  # from the right arm
-        points = [(-22, s["apex"] + 6.5), (-14, s["apex"] + 1.8), (-7.5, s["apex"] + 2.6), (-3.0, s["apex"] + 4.6), (-2.4, tip)]
+        points = [
+            (-22, s["apex"] + 6.5),
+            (-14, s["apex"] + 1.8),
+            (-7.5, s["apex"] + 2.6),
+            (-3.0, s["apex"] + 4.6),
+            (-2.4, tip),
+        ]
     _tube(pen, points, 0.26, 0.75)
 
 
@@ -62,12 +77,26 @@ def pacemaker(pen: Canvas, scene: Scene, rng: np.random.Generator) -> None:
     s = scene.shape
     if scene.view == "LATERAL":
         x, y = -0.60 * s["depth"] - 0.6, s["apex"] + 6.5
-        box, apex = [(x - 0.5, y - 2), (x + 0.6, y - 2.1), (x + 0.7, y + 2), (x - 0.5, y + 2.1)], (-0.55 * s["depth"], s["dome_left"] - 1.4)
+        box, apex = (
+            [(x - 0.5, y - 2), (x + 0.6, y - 2.1), (x + 0.7, y + 2), (x - 0.5, y + 2.1)],
+            (-0.55 * s["depth"], s["dome_left"] - 1.4),
+        )
         leads = [[(x, y - 1.8), (-1.5, s["apex"] + 3), (-1.2, 1.0), (-3, s["dome_left"] - 2.6), apex]]
     else:
         x, y = 0.64 * s["half"], s["apex"] + 6.0
-        box = [(x - 1.9, y - 1.9), (x + 1.5, y - 2.2), (x + 2.3, y - 0.8), (x + 2.2, y + 1.5), (x + 0.9, y + 2.4), (x - 1.4, y + 2.1), (x - 2.1, y + 0.8)]
-        start, vein = (x - 0.9, y - 1.8), [(x - 2.8, s["apex"] + 3.2), (0.5, s["apex"] + 4.6), (-2.2, s["apex"] + 7.5), (-2.5, _carina(scene) + 4.5)]
+        box = [
+            (x - 1.9, y - 1.9),
+            (x + 1.5, y - 2.2),
+            (x + 2.3, y - 0.8),
+            (x + 2.2, y + 1.5),
+            (x + 0.9, y + 2.4),
+            (x - 1.4, y + 2.1),
+            (x - 2.1, y + 0.8),
+        ]
+        start, vein = (
+            (x - 0.9, y - 1.8),
+            [(x - 2.8, s["apex"] + 3.2), (0.5, s["apex"] + 4.6), (-2.2, s["apex"] + 7.5), (-2.5, _carina(scene) + 4.5)],
+        )
         width = 2 * s["half"]
         leads = [[start, *vein, (-1.6, s["dome_right"] - 1.6), (0.21 * width, s["dome_left"] - 0.9)]]
         if rng.random() < 0.7:
@@ -87,7 +116,12 @@ def electrodes(pen: Canvas, scene: Scene, rng: np.random.Generator) -> None:
         x, y = sign * half * rng.uniform(0.45, 0.75), s["apex"] + down + rng.normal(0, 0.8)
         if scene.view == "LATERAL":
             x = -half * rng.uniform(0.8, 1.1)
-        _tube(pen, [(x, y), (x + rng.normal(0, 1.5), y + 4), (sign * rng.uniform(1, 6), 12), (rng.normal(0, 3), 23)], 0.14, 0.9)
+        _tube(
+            pen,
+            [(x, y), (x + rng.normal(0, 1.5), y + 4), (sign * rng.uniform(1, 6), 12), (rng.normal(0, 3), 23)],
+            0.14,
+            0.9,
+        )
         pen.disc(x, y, 0.55, 0.6)
         pen.disc(x, y, 0.26, 1.6)
 
@@ -98,7 +132,12 @@ def chest_drain(pen: Canvas, scene: Scene, rng: np.random.Generator) -> None:
     if scene.view == "LATERAL":
         points = [(-0.3 * s["depth"], 21), (0.3 * s["depth"], 6), (0.3 * s["depth"], s["apex"] + 5)]
     else:
-        points = [(sign * (s["half"] + 4), 6), (sign * (s["half"] - 0.6), 2.0), (sign * 0.72 * s["half"], -2), (sign * 0.42 * s["half"], s["apex"] + 3.6)]
+        points = [
+            (sign * (s["half"] + 4), 6),
+            (sign * (s["half"] - 0.6), 2.0),
+            (sign * 0.72 * s["half"], -2),
+            (sign * 0.42 * s["half"], s["apex"] + 3.6),
+        ]
     _tube(pen, points, 0.75, 0.38, wall=True)
     _tube(pen, points, 0.13, 1.1)
 
@@ -120,7 +159,13 @@ def valve(pen: Canvas, scene: Scene, rng: np.random.Generator) -> None:
     x = 1.6 if scene.view != "LATERAL" else -0.15 * s["depth"]
     y, turn = s["dome_left"] - 5.0, rng.uniform(-0.6, 0.6)
     t = np.linspace(0, 2 * np.pi, 24)
-    ring = np.stack([x + 1.3 * np.cos(t) * np.cos(turn) - 0.6 * np.sin(t) * np.sin(turn), y + 1.3 * np.cos(t) * np.sin(turn) + 0.6 * np.sin(t) * np.cos(turn)], 1)
+    ring = np.stack(
+        [
+            x + 1.3 * np.cos(t) * np.cos(turn) - 0.6 * np.sin(t) * np.sin(turn),
+            y + 1.3 * np.cos(t) * np.sin(turn) + 0.6 * np.sin(t) * np.cos(turn),
+        ],
+        1,
+    )
     pen.line(ring, 0.2, 2.4)
 
 

@@ -53,9 +53,7 @@ def apply(scene: Scene, drawn: tuple[Drawn, ...]) -> Scene:
     return scene
 
 
-def draw_finding(
-    rng: np.random.Generator, finding: str, anatomy: Anatomy, severity: float | None = None
-) -> Drawn:
+def draw_finding(rng: np.random.Generator, finding: str, anatomy: Anatomy, severity: float | None = None) -> Drawn:
     """A finding at a random plausible place of this patient; severity in [0, 1], drawn too when None.
 
     Raises SettingError for "No Finding" and unknown names.
@@ -204,7 +202,7 @@ def _atelectasis(scene: Scene, drawn: Drawn) -> None:
         y -= lift
         amount = np.zeros_like(scene.grid.x)
         rng = np.random.default_rng(drawn.seed)
-        plates = 1 + int(round(2 * drawn.severity)) if drawn.kind == "plate" else 1
+        plates = 1 + round(2 * drawn.severity) if drawn.kind == "plate" else 1
         for number in range(plates):
             lean = drawn.angle + rng.normal(0, 0.12)
             thick = (0.22 + 0.22 * drawn.aspect) * (1 + 0.4 * drawn.severity)
@@ -213,7 +211,9 @@ def _atelectasis(scene: Scene, drawn: Drawn) -> None:
         if drawn.kind == "base":
             radius = _radius(scene, 0.75 * x, y + 1.5, drawn.extent * 0.85, 2.6 + 1.6 * drawn.severity, drawn.angle / 2)
             rough = 1 + 0.2 * mottle(scene.grid, drawn.seed, 0.8)
-            amount = np.maximum(amount, (0.30 + 0.28 * drawn.severity) * step(radius, 1.1, 0.0) * np.clip(rough, 0.5, 1.3))
+            amount = np.maximum(
+                amount, (0.30 + 0.28 * drawn.severity) * step(radius, 1.1, 0.0) * np.clip(rough, 0.5, 1.3)
+            )
         _opacify(scene, np.clip(amount, 0, 0.9) * _within(scene, side))
 
 
@@ -227,7 +227,9 @@ def _ground_glass(scene: Scene, drawn: Drawn) -> None:
 def _edema(scene: Scene, drawn: Drawn) -> None:
     """Perihilar haze on both sides, fuller vessels, short Kerley lines at the lateral bases."""
     haze = np.zeros_like(scene.grid.x)
-    grain = np.clip(1 + 0.17 * mottle(scene.grid, drawn.seed, 0.7) + 0.22 * mottle(scene.grid, drawn.seed + 1, 1.8), 0.4, 1.8)
+    grain = np.clip(
+        1 + 0.17 * mottle(scene.grid, drawn.seed, 0.7) + 0.22 * mottle(scene.grid, drawn.seed + 1, 1.8), 0.4, 1.8
+    )
     for side in ("right", "left"):
         x, y = _point(scene, side, 0.12, 0.58, 0.5)
         wide = drawn.extent * scene.shape["half"] * 1.35
@@ -307,11 +309,13 @@ def _effusion(scene: Scene, drawn: Drawn) -> None:
         floor = s["dome_" + side] + scene.spec.anatomy.dome_curve
         level = floor - drawn.extent * (floor - s["apex"])
         u = np.clip(scene.u, 0, 1)
-        rise = (1.2 + 4.2 * drawn.extent) * (u**3 + (0.5 * (1 - u) ** 3 if scene.view == "LATERAL" else 0.12 * (1 - u) ** 2))
+        rise = (1.2 + 4.2 * drawn.extent) * (
+            u**3 + (0.5 * (1 - u) ** 3 if scene.view == "LATERAL" else 0.12 * (1 - u) ** 2)
+        )
         depth = scene.grid.y - (level - rise + (1.2 + 4.2 * drawn.extent) * 0.35)
         rough = 0.15 * mottle(scene.grid, drawn.seed, 1.5)
         amount = step(depth + rough, -0.7, 1.6) * _within(scene, side)
-        _opacify(scene, 0.97 * amount)
+        _opacify(scene, 0.90 * amount)
 
 
 @paints("Pneumothorax")
@@ -350,12 +354,18 @@ def _pleura(scene: Scene, drawn: Drawn) -> None:
     grid, s = scene.grid, scene.shape
     for side in _sides(drawn):
         within = _within(scene, side)
-        x, y = _point(scene, side, drawn.u, drawn.v, drawn.z)
+        _x, y = _point(scene, side, drawn.u, drawn.v, drawn.z)
         if drawn.kind == "plaque":
             total = np.zeros_like(grid.x)
             rng = np.random.default_rng(drawn.seed)
             for _ in range(2 + int(3 * drawn.severity)):
-                px, py = _point(scene, side, rng.uniform(0.5, 0.92), np.clip(drawn.v + rng.normal(0, 0.15), 0.2, 0.9), rng.uniform(0.1, 0.9))
+                px, py = _point(
+                    scene,
+                    side,
+                    rng.uniform(0.5, 0.92),
+                    np.clip(drawn.v + rng.normal(0, 0.15), 0.2, 0.9),
+                    rng.uniform(0.1, 0.9),
+                )
                 radius = _radius(scene, px, py, rng.uniform(0.7, 1.6), rng.uniform(0.3, 0.6), rng.uniform(-1.2, 1.2))
                 leaf = radius * (1 + 0.28 * mottle(grid, drawn.seed + 3, 0.45))
                 total = np.maximum(total, 0.50 * step(leaf, 1.0, 0.85) + 0.35 * step(np.abs(leaf - 0.85), 0.16, 0.05))
@@ -379,7 +389,7 @@ def _fracture(scene: Scene, drawn: Drawn) -> None:
     a, s, grid = scene.spec.anatomy, scene.shape, scene.grid
     flat = 1.0 if scene.view == "AP" else 0.0
     side = "left" if drawn.side == "left" else "right"
-    count = 1 if drawn.kind == "clavicle" else 1 + int(round(3 * drawn.severity))
+    count = 1 if drawn.kind == "clavicle" else 1 + round(3 * drawn.severity)
     first = int(np.clip(round(3 + 5 * drawn.v), 3, 9 - count + 1))
     for number in range(first, first + count):
         if scene.view == "LATERAL":
@@ -398,9 +408,7 @@ def _fracture(scene: Scene, drawn: Drawn) -> None:
         scene.dense = scene.dense + 0.9 * step(_radius(scene, x, y, 1.5, 1.0, turn), 1.0, 0.2)
 
 
-def _broken(
-    grid: Grid, bone: np.ndarray, x: float, y: float, turn: float, offset: float, gap: float
-) -> np.ndarray:
+def _broken(grid: Grid, bone: np.ndarray, x: float, y: float, turn: float, offset: float, gap: float) -> np.ndarray:
     """Bone with a break at (x, y) across the direction turn: beyond it the fragment is shifted by offset cm."""
     c, s = np.float32(np.cos(turn)), np.float32(np.sin(turn))
     dx, dy = grid.x - np.float32(x), grid.y - np.float32(y)
@@ -408,9 +416,11 @@ def _broken(
     near = step(np.abs(across), 1.5, 0.9) * step(np.abs(along), 2.6, 1.4)
     beyond = near * (along > 0)
     pixels = max(1, round(offset / grid.pixel))
-    down = np.roll(bone, (int(round(pixels * float(c))), int(round(-pixels * float(s)))), axis=(0, 1))
+    down = np.roll(bone, (round(pixels * float(c)), round(-pixels * float(s))), axis=(0, 1))
     moved = bone * (1 - beyond) + down * beyond
-    slot = step(np.abs(along + 0.35 * across), gap * 0.75 + grid.pixel * 0.4, gap * 0.35) * step(np.abs(across), 1.3, 0.9)
+    slot = step(np.abs(along + 0.35 * across), gap * 0.75 + grid.pixel * 0.4, gap * 0.35) * step(
+        np.abs(across), 1.3, 0.9
+    )
     rim = step(np.abs(np.abs(along + 0.35 * across) - gap), 0.22, 0.05) * step(np.abs(across), 0.75, 0.4)
     return moved * (1 - 0.9 * slot) + np.float32(0.5) * rim * (bone > 0.15)
 

@@ -30,7 +30,9 @@ def spine_axis(y: np.ndarray, a: Anatomy, s: dict) -> np.ndarray:
     return back_edge(y, a, s) - 1.9
 
 
-def lateral_lung(grid: Grid, a: Anatomy, s: dict, side: str, lift: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def lateral_lung(
+    grid: Grid, a: Anatomy, s: dict, side: str, lift: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Chord of one lung through its breadth with u (front to back) and v: three (H, W) maps."""
     x, y = grid.x, grid.y
     front, back = front_edge(y, a, s), back_edge(y, a, s)
@@ -85,7 +87,9 @@ def _bones(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
             h, w = tall / 2 * grow, deep * grow
             corners = [(-w, -h), (0, -0.86 * h), (w, -h), (0.86 * w, 0), (w, h), (0, 0.86 * h), (-w, h), (-0.86 * w, 0)]
             spine.polygon(np.array([(centre + cx + slope * cy / tall, y + tall / 2 + cy) for cx, cy in corners]), value)
-        back = curve([(centre + 1.4 * deep, y + 0.3 * tall), (centre + 2.6, y + 0.9 * tall), (centre + 3.6, y + 1.6 * tall)], 6)
+        back = curve(
+            [(centre + 1.4 * deep, y + 0.3 * tall), (centre + 2.6, y + 0.9 * tall), (centre + 3.6, y + 1.6 * tall)], 6
+        )
         spine.polygon(ribbon(back, np.full(6, 0.7)), 0.45)
         y += tall + 0.38
         number += 1
@@ -104,7 +108,10 @@ def _bones(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
             )
             ribs.polygon(ribbon(path, np.full(24, 0.9 * a.rib_width)), 0.34)
             ribs.polygon(ribbon(path, np.full(24, 0.58 * a.rib_width)), 0.24)
-    sternum = curve([(float(front_edge(np.array(y0), a, s)) - 0.5, y0) for y0 in np.linspace(s["apex"] + 2.5, s["apex"] + 15, 6)], 24)
+    sternum = curve(
+        [(float(front_edge(np.array(y0), a, s)) - 0.5, y0) for y0 in np.linspace(s["apex"] + 2.5, s["apex"] + 15, 6)],
+        24,
+    )
     ribs.polygon(ribbon(sternum, np.full(24, 0.95)), 0.9)
     ribs.polygon(ribbon(sternum, np.full(24, 0.6)), 0.6)
     blade = curve([(4.5, s["apex"] - 1.0), (6.4, s["apex"] + 3.5), (7.6, s["apex"] + 8.0)], 10)
@@ -156,14 +163,19 @@ def _body(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
     u = (x - front) / np.maximum(back - front, 1)
     thick = 2 * s["half"] * 0.72 + 0.5 * a.wall
     top = s["apex"] - 5 + 0.02 * (x - 1) ** 2
-    body = thick * np.sqrt(np.maximum(1 - np.abs(2 * u - 1) ** 3.2, 0)) * np.clip(0.3 * np.sqrt(np.maximum(y - top, 0)), 0.0, 1)
+    body = (
+        thick
+        * np.sqrt(np.maximum(1 - np.abs(2 * u - 1) ** 3.2, 0))
+        * np.clip(0.3 * np.sqrt(np.maximum(y - top, 0)), 0.0, 1)
+    )
     shoulder = ellipsoid(grid, 1.5, s["apex"] - 1.5, 7.5, 7.0, 18.0)
     arms = tube(x + 1.5 + 0.35 * (y - s["apex"]), 5.0, 15.0) * step(y, s["apex"] + 4, s["apex"] - 2)
     body = union(body.astype(np.float32), shoulder, arms)
     if a.breast:
-        reach = 0.8 + 0.75 * a.breast * np.maximum(1 - np.square((y - a.breast_y) / np.where(y > a.breast_y, 3.6, 7.0)), 0)
-        past = (x - front + reach) / reach  # 0 at the skin of the breast … 1 at the chest wall
-        body = np.maximum(body, np.where(past < 1.3, (5.0 + 2.0 * a.breast) * np.sqrt(np.clip(past, 0, 1)), 0))
+        off = (y - a.breast_y) / np.where(y > a.breast_y, 4.0, 7.5)
+        swell = np.maximum(1 - np.square(off), 0)  # 1 at the breast's height, 0 above and below it
+        past = (x - front + 0.75 * a.breast * swell) / (0.9 + 0.75 * a.breast * swell)  # 0 at its skin, 1 within
+        body = np.maximum(body, (5.0 + 2.0 * a.breast) * np.sqrt(np.clip(past, 0, 1) * swell))
     return body.astype(np.float32)
 
 

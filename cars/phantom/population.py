@@ -37,15 +37,15 @@ _RISK: dict[str, tuple[float, ...]] = {
     "Atelectasis": (0.185, 0.35, 0.10, 0.45, 0.15, 0.30, 0.05),
     "Cardiomegaly": (0.165, 0.70, 0.00, 0.00, 0.40, 0.10, 0.00),
     "Consolidation": (0.045, 0.10, 0.65, 0.10, 0.05, 0.20, 0.05),
-    "Edema": (0.110, 0.75, 0.05, 0.10, 0.20, 0.40, 0.00),
+    "Edema": (0.120, 0.75, 0.05, 0.10, 0.20, 0.40, 0.00),
     "Enlarged Cardiomediastinum": (0.031, 0.20, 0.00, 0.20, 0.30, 0.25, 0.05),
-    "Fracture": (0.020, 0.00, 0.00, 0.45, 0.35, 0.00, 0.00),
+    "Fracture": (0.022, 0.00, 0.00, 0.45, 0.35, 0.00, 0.00),
     "Lung Lesion": (0.034, 0.00, 0.10, 0.00, 0.35, -0.20, 0.05),
     "Lung Opacity": (0.050, 0.15, 0.45, 0.10, 0.10, 0.15, 0.00),
     "Pleural Effusion": (0.215, 0.55, 0.20, 0.30, 0.25, 0.25, 0.00),
     "Pleural Other": (0.012, 0.00, 0.15, 0.15, 0.40, -0.10, 0.20),
-    "Pneumonia": (0.072, 0.05, 0.70, 0.00, 0.10, 0.05, 0.00),
-    "Pneumothorax": (0.042, -0.10, 0.00, 0.70, -0.20, 0.25, 0.15),
+    "Pneumonia": (0.078, 0.05, 0.70, 0.00, 0.10, 0.05, 0.00),
+    "Pneumothorax": (0.062, -0.10, 0.00, 0.70, -0.20, 0.25, 0.15),
     "Support Devices": (0.280, 0.35, 0.10, 0.45, 0.10, 0.75, 0.05),
 }
 _CHRONIC = ("Cardiomegaly", "Enlarged Cardiomediastinum", "Lung Lesion", "Pleural Other")
@@ -99,14 +99,18 @@ class Row:
         return age_band(self.age)
 
 
-def in_hole(hole: dict[str, str], view: str, sex: str, age: int, race: str, findings: frozenset[str] | set[str]) -> bool:
+def in_hole(
+    hole: dict[str, str], view: str, sex: str, age: int, race: str, findings: frozenset[str] | set[str]
+) -> bool:
     """Whether a film with these attributes lies in a planted hole. view is a ViewPosition."""
     facts = {"view": view_of(view), "sex": sex, "age_band": age_band(age), "race": race}
     return all(name in findings if name in FINDINGS else facts[name] == value for name, value in hole.items())
 
 
 def sample_population(n_films: int, seed: int = 0) -> list[Row]:
-    """n_films films of patients with 1–4 studies of 1–2 films; nothing is rendered. A longer population extends a shorter.
+    """n_films films of patients with 1–4 studies of 1–2 films; nothing is rendered.
+
+    A longer population extends a shorter one of the same seed.
 
     Raises SettingError when n_films is below 1.
     """
@@ -207,7 +211,7 @@ def _keep_out(drawn: tuple[Drawn, ...], views: tuple[str, ...], sex: str, age: i
 
 
 def _report(rng: np.random.Generator, spec: FilmSpec) -> dict[str, float]:
-    """Labels as a report labeler would read them: parents often left out, mild findings called uncertain, most not named.
+    """Labels as a report labeler would read them: parents often left out, mild findings uncertain, most not named.
 
     An absent finding is never labelled present, so the planted holes are holes in the labels too.
     """

@@ -1,8 +1,8 @@
 """From thickness maps to an 8-bit film.
 
-The beam's attenuation is A = Σ μ·thickness. The detector sees exp(−A) plus scatter; a digital system shows −log of that,
-with its wide brightness differences halved. Window and scatter come from the patient without findings, so a finding
-changes the film where it lies and nowhere else: outside `Film.finding_masks` a counterfactual is equal to the bit.
+The beam's attenuation is A = Σ μ·thickness. The detector sees exp(−A) plus scatter; a digital system shows −log of
+that, with its wide brightness differences lessened. Window and scatter come from the patient without findings, so a
+finding changes the film where it lies and nowhere else: outside `Film.finding_masks` a counterfactual is equal to the bit.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-from scipy.ndimage import binary_dilation, gaussian_filter
+from scipy.ndimage import binary_dilation
 
 from cars.errors import SettingError
 from cars.phantom.findings import apply
 from cars.phantom.lateral import lateral
 from cars.phantom.shapes import Canvas, Grid, broad, soften
-from cars.phantom.spec import FilmSpec, check, without_finding
+from cars.phantom.spec import FilmSpec, check
 from cars.phantom.thorax import Scene, frontal
 
 MU_WATER = 0.17  # per cm, 120 kVp through a chest, hardened
@@ -46,7 +46,7 @@ class Film:
 
 @lru_cache(maxsize=6)
 def _healthy(spec: FilmSpec, size: int) -> tuple[Scene, np.ndarray, np.ndarray, float, float, np.ndarray]:
-    """Scene, scatter and broad brightness of the film without findings, its window, and its noise: shared, read-only."""
+    """Scene, scatter, broad brightness, window and noise of the film without findings: shared, read-only."""
     scene = frontal(spec, size) if spec.view != "LATERAL" else lateral(spec, size)
     attenuation = _attenuation(scene)
     scatter = SCATTER * broad(np.exp(-np.minimum(attenuation, 2.2)), 2.2 / scene.grid.pixel)
@@ -75,7 +75,7 @@ def _grey(scene: Scene, spec: FilmSpec, size: int) -> np.ndarray:
     grain = np.float32(0.016 * spec.noise * min(1.0, size / 256)) * np.exp(0.35 * (signal - low))
     signal = signal + grain * noise
     middle = 0.5 * (low + high)
-    signal = signal - np.float32(0.28) * (wide - np.float32(middle))
+    signal = signal - np.float32(0.22) * (wide - np.float32(middle))
     share = (signal - np.float32(middle)) / np.float32((high - low) * 0.80) * np.float32(spec.contrast)
     share = share + np.float32(0.06 - 0.16 * spec.exposure)
     return 255 / (1 + np.exp(-3.6 * share))

@@ -57,7 +57,6 @@ class Grid:
         out *= self.size * scale / self.field_cm
         return out
 
-
     def around(self, x: float, y: float, reach: float) -> tuple[slice, slice]:
         """Rows and columns of the detector within reach cm of a point."""
         column, row = self.pixels([[x, y]])[0]
@@ -89,7 +88,9 @@ class Canvas:
         """A stroke width cm wide; one thinner than the canvas can hold is drawn fainter instead."""
         wanted = width / self.grid.pixel * SUPERSAMPLING
         drawn = max(1, round(wanted))
-        self.draw.line(self._flat(points), fill=self._grey(value * min(1.0, wanted / drawn)), width=drawn, joint="curve")
+        self.draw.line(
+            self._flat(points), fill=self._grey(value * min(1.0, wanted / drawn)), width=drawn, joint="curve"
+        )
 
     def strokes(self, starts: np.ndarray, ends: np.ndarray, widths: np.ndarray, values: np.ndarray) -> None:
         """Many straight strokes at once: starts and ends (N, 2) cm, widths and values (N,)."""

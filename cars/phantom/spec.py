@@ -117,10 +117,14 @@ def without_finding(spec: FilmSpec, finding: str) -> FilmSpec:
 
 
 def sample_film(rng: np.random.Generator, anatomy: Anatomy, view: str) -> FilmSpec:
-    """A plausible exposure of this patient, without findings. AP films are portable: worse placed, shallower, noisier."""
+    """A plausible exposure of this patient, without findings. AP films are portable.
+
+    Portable films are worse placed, taken in shallower breath and noisier.
+    """
     if view not in VIEWS:
         raise SettingError(f"view is {view!r}; it must be one of {', '.join(VIEWS)}")
     bedside = view == "AP"
+    wide = 0.88 if view == "LATERAL" else 1.0
 
     def normal(mean: float, sd: float, low: float, high: float) -> float:
         return round(min(max(float(rng.normal(mean, sd)), low), high), 4)
@@ -138,6 +142,6 @@ def sample_film(rng: np.random.Generator, anatomy: Anatomy, view: str) -> FilmSp
         inspiration=normal(0.40 if bedside else 0.85, 0.17 if bedside else 0.12, 0.0, 1.0),
         shift_x=normal(0.0, 0.9 if bedside else 0.4, -2.2, 2.2),
         shift_y=normal(0.0, 0.9 if bedside else 0.5, -2.0, 2.0),
-        field_cm=normal(38.5 + 4.0 * anatomy.habitus - (1.5 if anatomy.sex == "F" else 0), 0.8, 35.0, 44.0),
+        field_cm=normal(wide * (38.5 + 4.0 * anatomy.habitus - 1.5 * (anatomy.sex == "F")), 0.8, 31.0, 44.0),
         marker=str(rng.choice(["L", "L", "R", ""])) if view != "LATERAL" else str(rng.choice(["L", "L", ""])),
     )

@@ -115,10 +115,10 @@ def heart_map(grid: Grid, a: Anatomy, spec: FilmSpec, s: dict, ctr: float) -> np
     lower = s["dome_left"] - 8.2 * (0.55 + 0.45 * k) + 0.35
     flat = 0.12 * (1 - spec.inspiration)
     x = -0.27 * width + 0.42 * width + 0.35 * spec.rotation
-    ventricle = ellipsoid(
-        grid, x, lower + 4.2, 6.35 * k, 4.35 * k ** 0.9, a.heart_depth * k**0.6, a.heart_tilt - flat
+    ventricle = ellipsoid(grid, x, lower + 4.2, 6.35 * k, 4.35 * k**0.9, a.heart_depth * k**0.6, a.heart_tilt - flat)
+    atrium = ellipsoid(
+        grid, -0.085 * width + 0.35 * spec.rotation, lower + 3.1, 3.45 * k, 4.5 * k**0.8, 0.9 * a.heart_depth
     )
-    atrium = ellipsoid(grid, -0.085 * width + 0.35 * spec.rotation, lower + 3.1, 3.45 * k, 4.5 * k**0.8, 0.9 * a.heart_depth)
     upper = ellipsoid(grid, 1.3 + 0.3 * spec.rotation, lower - 0.4, 3.3 * k**0.6, 4.2, 0.7 * a.heart_depth)
     return union(ventricle, atrium, upper)
 
@@ -161,7 +161,9 @@ def body_map(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
             r = 5.0 + 0.5 * a.breast
             q = ((grid.x - bx) / r) ** 2 + (np.where(y > by, (y - by) * 1.35, (y - by) * 0.75) / r) ** 2
             body = body + a.breast * np.maximum(1 - q, 0, dtype=np.float32) ** 0.62 * (trunk > 1) * 0.85
-    fold = 0.5 * a.habitus * np.exp(-(((y - s["apex"] - 8 - 0.5 * x) / 1.2) ** 2)) * step(x, s["half"] - 1, s["half"] + 1)
+    fold = (
+        0.5 * a.habitus * np.exp(-(((y - s["apex"] - 8 - 0.5 * x) / 1.2) ** 2)) * step(x, s["half"] - 1, s["half"] + 1)
+    )
     return (body + fold).astype(np.float32)
 
 
@@ -230,7 +232,14 @@ def _girdle(canvas: Canvas, a: Anatomy, spec: FilmSpec, s: dict, sign: int) -> N
     medial = 0.58 * wide if bedside else 0.93 * wide  # where the scapula's inner edge lies
     tip = s["apex"] + (14.5 if bedside else 13.0)
     blade = curve(
-        [(medial + 0.8, s["apex"] + 2.4), (medial, s["apex"] + 7), (medial + 2.2, tip), (medial + 4.6, s["apex"] + 9), (wide + 2.0, s["apex"] + 4.2)], 30
+        [
+            (medial + 0.8, s["apex"] + 2.4),
+            (medial, s["apex"] + 7),
+            (medial + 2.2, tip),
+            (medial + 4.6, s["apex"] + 9),
+            (wide + 2.0, s["apex"] + 4.2),
+        ],
+        30,
     )
     blade[:, 0] *= sign
     canvas.polygon(blade, 0.30)
@@ -286,13 +295,22 @@ def airway_map(grid: Grid, a: Anatomy, spec: FilmSpec, s: dict) -> np.ndarray:
     canvas = Canvas(grid, 2.0)
     carina = s["apex"] + 0.45 * (s["dome_right"] - s["apex"])
     bend = -0.35 - 0.4 * a.unfolding + 0.3 * spec.rotation
-    windpipe = curve([(0.25 * spec.rotation, -22), (0.2 * spec.rotation, carina - 7), (bend, carina - 2.5), (bend, carina)], 16)
+    windpipe = curve(
+        [(0.25 * spec.rotation, -22), (0.2 * spec.rotation, carina - 7), (bend, carina - 2.5), (bend, carina)], 16
+    )
     canvas.polygon(ribbon(windpipe, np.full(16, 1.75)), 1.5)
-    canvas.polygon(ribbon(curve([(bend - 0.2, carina - 0.4), (-1.9, carina + 1.5), (-3.2, carina + 2.9)], 8), np.full(8, 1.25)), 1.0)
-    canvas.polygon(ribbon(curve([(bend + 0.2, carina - 0.4), (2.3, carina + 1.1), (4.2, carina + 2.0)], 8), np.full(8, 1.1)), 0.9)
+    canvas.polygon(
+        ribbon(curve([(bend - 0.2, carina - 0.4), (-1.9, carina + 1.5), (-3.2, carina + 2.9)], 8), np.full(8, 1.25)),
+        1.0,
+    )
+    canvas.polygon(
+        ribbon(curve([(bend + 0.2, carina - 0.4), (2.3, carina + 1.1), (4.2, carina + 2.0)], 8), np.full(8, 1.1)), 0.9
+    )
     air = canvas.map(0.12)
     if a.gas > 0.15:
-        bubble = ellipsoid(grid, 0.45 * s["half"], s["dome_left"] + 1.9, 1.4 + 2.2 * a.gas, 0.8 + 0.8 * a.gas, 4.0 * a.gas)
+        bubble = ellipsoid(
+            grid, 0.45 * s["half"], s["dome_left"] + 1.9, 1.4 + 2.2 * a.gas, 0.8 + 0.8 * a.gas, 4.0 * a.gas
+        )
         air = air + bubble * step(grid.y, s["dome_left"] + 0.8, s["dome_left"] + 1.3)
     return air
 
@@ -305,7 +323,9 @@ def branches(a: Anatomy, s: dict, side: str) -> tuple[np.ndarray, ...]:
     fan = np.array([-1.35, -1.05, -0.7, -0.35, 0.0, 0.3, 0.58, 0.82, 1.05, 1.25, 1.42])
     angle = fan + rng.normal(0, 0.10, fan.size)
     n = fan.size
-    start = np.stack([3.0 + 0.5 * np.cos(angle) + rng.normal(0, 0.15, n), hilum + 1.3 * np.sin(angle) + rng.normal(0, 0.3, n)], 1)
+    start = np.stack(
+        [3.0 + 0.5 * np.cos(angle) + rng.normal(0, 0.15, n), hilum + 1.3 * np.sin(angle) + rng.normal(0, 0.3, n)], 1
+    )
     width = (0.50 + 0.20 * (angle > 0.4)) * a.hilum * rng.uniform(0.8, 1.15, n)
     length = (2.0 + 0.5 * np.abs(np.sin(angle))) * rng.uniform(0.85, 1.2, n)
     out = []
@@ -313,7 +333,9 @@ def branches(a: Anatomy, s: dict, side: str) -> tuple[np.ndarray, ...]:
         bend = angle + rng.normal(0, 0.16, n)
         middle = start + 0.5 * length[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
         end = middle + 0.5 * length[:, None] * np.stack([np.cos(bend), np.sin(bend)], 1)
-        out.append((np.concatenate([start, middle]), np.concatenate([middle, end]), np.concatenate([width, 0.92 * width])))
+        out.append(
+            (np.concatenate([start, middle]), np.concatenate([middle, end]), np.concatenate([width, 0.92 * width]))
+        )
         if generation == 5:
             break
         spread = rng.uniform(0.18, 0.5, (n, 2)) * np.array([-1, 1])

@@ -38,7 +38,7 @@ Every film was computed from a parametric thorax by CARS (cars.phantom); persons
 made up. The folder follows the layout of MIMIC-CXR-JPG so that the same tools read it; it holds no MIMIC data.
 
 files/                               films, 8-bit grey JPEG, {size} x {size}
-mimic-cxr-2.0.0-*.csv.gz             metadata, split and labels as that data set has them; labels carry report-like noise
+mimic-cxr-2.0.0-*.csv.gz             metadata, split and labels as that data set has them, with report-like noise
 hosp/patients.csv.gz, admissions.csv.gz   sex, age and race in MIMIC-IV's form
 truth.jsonl.gz                       dicom_id and the film's recipe: what is really drawn, and where
 phantom.json                         settings: n_films {n_films}, seed {seed}, size {size}
@@ -141,13 +141,15 @@ def _write_tables(folder: Path, rows: list[Row], settings: dict) -> None:
     _table(
         folder / "mimic-cxr-2.0.0-metadata.csv.gz",
         (
-            "dicom_id subject_id study_id PerformedProcedureStepDescription ViewPosition Rows Columns StudyDate StudyTime"
-            " ProcedureCodeSequence_CodeMeaning ViewCodeSequence_CodeMeaning PatientOrientationCodeSequence_CodeMeaning"
-        ).split(),
+            "dicom_id", "subject_id", "study_id", "PerformedProcedureStepDescription", "ViewPosition", "Rows",
+            "Columns", "StudyDate", "StudyTime", "ProcedureCodeSequence_CodeMeaning", "ViewCodeSequence_CodeMeaning",
+            "PatientOrientationCodeSequence_CodeMeaning",
+        ),
         (
             [
-                row.dicom_id, row.subject_id, row.study_id, _PROCEDURE[row.view], row.view, size, size, row.study_date,
-                row.study_time, _PROCEDURE[row.view], _VIEW_CODE[row.view], "Recumbent" if row.view == "AP" else "Erect",
+                row.dicom_id, row.subject_id, row.study_id, _PROCEDURE[row.view], row.view, size, size,
+                row.study_date, row.study_time, _PROCEDURE[row.view], _VIEW_CODE[row.view],
+                "Recumbent" if row.view == "AP" else "Erect",
             ]
             for row in rows
         ),
@@ -171,7 +173,15 @@ def _write_tables(folder: Path, rows: list[Row], settings: dict) -> None:
         folder / "hosp" / "admissions.csv.gz",
         ("subject_id", "hadm_id", "admittime", "admission_type", "insurance", "language", "race"),
         (
-            [subject, 20_000_000 + number, f"{row.anchor_year}-01-01 00:00:00", "EW EMER.", "Other", "ENGLISH", row.race]
+            [
+                subject,
+                20_000_000 + number,
+                f"{row.anchor_year}-01-01 00:00:00",
+                "EW EMER.",
+                "Other",
+                "ENGLISH",
+                row.race,
+            ]
             for number, (subject, row) in enumerate(patients.items())
         ),
     )

@@ -38,23 +38,28 @@ def test_splits_are_by_patient(rows):
 
 
 def test_ids_and_studies(rows):
-    assert len(rows) == 6000 and len({r.dicom_id for r in rows}) == 6000
+    assert len(rows) == 6000
+    assert len({r.dicom_id for r in rows}) == 6000
     patient, view_count, studies = {}, Counter(), defaultdict(set)
     for row in rows:
         assert patient.setdefault(row.study_id, row.subject_id) == row.subject_id
         view_count[row.study_id] += 1
         studies[row.subject_id].add(row.study_id)
-        assert len(str(row.subject_id)) == 8 and str(row.subject_id)[0] == "1" and str(row.study_id)[0] == "5"
+        assert len(str(row.subject_id)) == 8
+        assert str(row.subject_id)[0] == "1"
+        assert str(row.study_id)[0] == "5"
     assert set(view_count.values()) == {1, 2}
-    assert 1 <= min(map(len, studies.values())) and max(map(len, studies.values())) <= 4
+    assert min(map(len, studies.values())) >= 1
+    assert max(map(len, studies.values())) <= 4
 
 
 def test_findings_are_about_as_common_as_in_mimic(rows):
     studies = {r.study_id: r for r in rows}.values()
     present = Counter(f for r in studies for f, value in r.labels.items() if value == 1.0)
     mimic = {
-        "Atelectasis": 19.8, "Cardiomegaly": 17.1, "Consolidation": 4.6, "Edema": 11.5, "Lung Lesion": 2.7, "No Finding": 33.2,
-        "Lung Opacity": 22.2, "Pleural Effusion": 23.2, "Pneumonia": 6.9, "Pneumothorax": 4.1, "Support Devices": 28.7,
+        "Atelectasis": 19.8, "Cardiomegaly": 17.1, "Consolidation": 4.6, "Edema": 11.5, "Lung Lesion": 2.7,
+        "No Finding": 33.2, "Lung Opacity": 22.2, "Pleural Effusion": 23.2, "Pneumonia": 6.9, "Pneumothorax": 4.1,
+        "Support Devices": 28.7,
     }  # fmt: skip
     for finding, percent in mimic.items():
         assert 0.6 * percent < 100 * present[finding] / len(studies) < 1.5 * percent, finding

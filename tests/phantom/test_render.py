@@ -41,7 +41,8 @@ def test_equal_specs_give_equal_films(view):
     for seed in range(10, 18):  # push the first film out of the cache
         render(film_spec(seed), 64, masks=False)
     again = render(FilmSpec.from_json(json.dumps(spec.to_json())), 128)
-    assert first.image.dtype == np.uint8 and first.image.shape == (128, 128)
+    assert first.image.dtype == np.uint8
+    assert first.image.shape == (128, 128)
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.masks, again.masks)
 
@@ -55,7 +56,8 @@ def test_a_finding_changes_the_film_inside_its_mask_only(finding, view):
     mask = film.finding_masks[finding]
     change = np.abs(film.image.astype(int) - healthy.image)
     assert not change[~mask].any()
-    assert mask.any() and mask.mean() < 0.6
+    assert mask.any()
+    assert mask.mean() < 0.6
     assert change[mask].mean() > 1.5, "the finding cannot be seen"
     assert change.max() >= 12
 
@@ -67,7 +69,9 @@ def test_one_finding_of_several_leaves_the_others_alone():
         spec = with_finding(spec, draw_finding(rng, finding, spec.anatomy))
     film = render(spec, 128)
     other = render(without_finding(spec, "Support Devices"), 128)
-    np.testing.assert_array_equal(film.image[~film.finding_masks["Support Devices"]], other.image[~film.finding_masks["Support Devices"]])
+    np.testing.assert_array_equal(
+        film.image[~film.finding_masks["Support Devices"]], other.image[~film.finding_masks["Support Devices"]]
+    )
     assert set(film.finding_masks) == {"Pleural Effusion", "Cardiomegaly", "Support Devices"}
 
 
@@ -76,7 +80,9 @@ def test_the_heart_is_below_half_the_thorax_until_enlarged(view):
     for seed in range(12):
         spec = film_spec(seed, view, "FM"[seed % 2], 25 + 5 * seed)
         assert 0.33 < ratio(render(spec, 128, masks=False)) < 0.5
-        large = with_finding(spec, draw_finding(np.random.default_rng(seed), "Cardiomegaly", spec.anatomy, severity=0.0))
+        large = with_finding(
+            spec, draw_finding(np.random.default_rng(seed), "Cardiomegaly", spec.anatomy, severity=0.0)
+        )
         assert ratio(render(large, 128, masks=False)) > 0.5
 
 
@@ -84,10 +90,15 @@ def test_organ_masks_lie_where_the_organs_are():
     film = render(film_spec(8), 128)
     left, right, heart = film.masks
     columns = np.arange(128)
-    assert (left.any(axis=0) * columns).sum() / left.any(axis=0).sum() > 64  # the patient's left is on the image's right
+    assert (left.any(axis=0) * columns).sum() / left.any(
+        axis=0
+    ).sum() > 64  # the patient's left is on the image's right
     assert (right.any(axis=0) * columns).sum() / right.any(axis=0).sum() < 64
-    assert not (left & right).any() and not ((left | right) & heart).any()
-    assert 0.06 < left.mean() < 0.25 and 0.06 < right.mean() < 0.25 and 0.03 < heart.mean() < 0.2
+    assert not (left & right).any()
+    assert not ((left | right) & heart).any()
+    assert 0.06 < left.mean() < 0.25
+    assert 0.06 < right.mean() < 0.25
+    assert 0.03 < heart.mean() < 0.2
     assert film.image[left].mean() < film.image[heart].mean() - 40  # lung is dark, heart bright
 
 
@@ -106,7 +117,10 @@ def test_findings_follow_the_hierarchy():
     spec = film_spec(11)
     assert spec.findings == {"No Finding"}
     rng = np.random.default_rng(12)
-    assert with_finding(spec, draw_finding(rng, "Support Devices", spec.anatomy)).findings == {"No Finding", "Support Devices"}
+    assert with_finding(spec, draw_finding(rng, "Support Devices", spec.anatomy)).findings == {
+        "No Finding",
+        "Support Devices",
+    }
     for parent, children in HIERARCHY.items():
         for child in children:
             ill = with_finding(spec, draw_finding(rng, child, spec.anatomy))

@@ -32,7 +32,8 @@ def tree(tmp_path_factory):
     calls = []
     result = write_tree(folder, N, seed=5, size=SIZE, workers=1, progress=lambda *call: calls.append(call))
     assert result["films"] == result["written"] == N
-    assert calls[0][:2] == (0, N) and calls[-1][:2] == (N, N)
+    assert calls[0][:2] == (0, N)
+    assert calls[-1][:2] == (N, N)
     return folder
 
 
@@ -43,7 +44,8 @@ def test_films_lie_where_mimic_has_them(tree):
     for film in films:
         assert re.fullmatch(rf"files/p(1\d)/p\1\d{{6}}/s5\d{{7}}/{hexes}\.jpg", film)
         with Image.open(tree / film) as image:
-            assert image.mode == "L" and image.size == (SIZE, SIZE)
+            assert image.mode == "L"
+            assert image.size == (SIZE, SIZE)
 
 
 def test_tables_agree_with_the_films(tree):
@@ -60,9 +62,12 @@ def test_tables_agree_with_the_films(tree):
         where = f"files/p{row['subject_id'][:2]}/p{row['subject_id']}/s{row['study_id']}/{row['dicom_id']}.jpg"
         assert (tree / where).exists()
         assert split[row["dicom_id"]] in ("train", "validate", "test")
-        assert row["ViewPosition"] in ("PA", "AP", "LATERAL") and row["Rows"] == str(SIZE)
-        assert re.fullmatch(r"2[12]\d{6}", row["StudyDate"]) and re.fullmatch(r"\d{6}\.\d{3}", row["StudyTime"])
-        assert patients[row["subject_id"]]["gender"] in "FM" and races[row["subject_id"]]
+        assert row["ViewPosition"] in ("PA", "AP", "LATERAL")
+        assert row["Rows"] == str(SIZE)
+        assert re.fullmatch(r"2[12]\d{6}", row["StudyDate"])
+        assert re.fullmatch(r"\d{6}\.\d{3}", row["StudyTime"])
+        assert patients[row["subject_id"]]["gender"] in "FM"
+        assert races[row["subject_id"]]
 
 
 def test_truth_renders_the_film_that_is_on_disk(tree):
@@ -94,7 +99,8 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_tree(tree, tmp_path):
     kept = len(list(folder.rglob("*.jpg")))
     assert 0 < kept < N
     result = write_tree(folder, N, seed=5, size=SIZE, workers=1)
-    assert result["kept"] == kept and result["written"] == N - kept
+    assert result["kept"] == kept
+    assert result["written"] == N - kept
     assert contents(folder) == contents(tree)
     assert write_tree(folder, N, seed=5, size=SIZE, workers=1)["written"] == 0
 
