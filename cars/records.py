@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     done INTEGER NOT NULL DEFAULT 0, total INTEGER NOT NULL DEFAULT 0, message TEXT NOT NULL DEFAULT '',
     result TEXT, error TEXT, pid INTEGER, worker TEXT, created REAL NOT NULL, started REAL, ended REAL,
     heartbeat REAL, after TEXT REFERENCES jobs (job_id), hint TEXT, process TEXT,
-    cancel INTEGER NOT NULL DEFAULT 0, attempts INTEGER NOT NULL DEFAULT 0
+    cancel INTEGER NOT NULL DEFAULT 0, crashes INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS plans (plan_id TEXT PRIMARY KEY, created REAL NOT NULL, settings TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS plan_items (
