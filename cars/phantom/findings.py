@@ -236,7 +236,7 @@ def _edema(scene: Scene, drawn: Drawn) -> None:
         radius = _radius(scene, x, y, wide, 7.5 + 2 * drawn.severity, 0.0)
         haze = np.maximum(haze, step(radius, 1.25, 0.1) * _within(scene, side))
     amount = np.clip((0.16 + 0.28 * drawn.severity) * haze * grain, 0, 0.8) * (0.7 if scene.view == "LATERAL" else 1.0)
-    scene.vessels = scene.vessels * (1 + (0.5 + 0.5 * drawn.severity) * step(haze, 0.0, 0.5))
+    scene.vessels = scene.vessels * (1 + (0.25 + 0.35 * drawn.severity) * step(haze, 0.0, 0.5))
     scene.density = scene.density + (1 - scene.density) * amount
     rng = np.random.default_rng(drawn.seed)
     canvas = Canvas(scene.grid, 1.0)
@@ -391,7 +391,9 @@ def _fracture(scene: Scene, drawn: Drawn) -> None:
     side = "left" if drawn.side == "left" else "right"
     count = 1 if drawn.kind == "clavicle" else 1 + round(3 * drawn.severity)
     first = int(np.clip(round(3 + 5 * drawn.v), 3, 9 - count + 1))
+    scatter = np.random.default_rng(drawn.seed).normal(0, 0.05, count)
     for number in range(first, first + count):
+        place = drawn.u + scatter[number - first]
         if scene.view == "LATERAL":
             x, y = _point(scene, side, drawn.u, drawn.v, 0.45)
             x, y, turn = x + 0.3 * (number - first), y + a.rib_pitch * (number - first), 2.6
@@ -400,7 +402,7 @@ def _fracture(scene: Scene, drawn: Drawn) -> None:
             x, y, turn = 7.5 * (1 if side == "left" else -1), top - 0.45 * a.clavicle_rise, 0.0
         else:
             path = thorax.rib_path(a, s, side, number, flat)
-            at = int(np.argmin(np.abs(np.abs(path[:24, 0]) - drawn.u * np.abs(path[:24, 0]).max())))
+            at = int(np.argmin(np.abs(np.abs(path[:24, 0]) - place * np.abs(path[:24, 0]).max())))
             (x, y), along = path[at], path[at + 1] - path[at]
             turn = float(np.arctan2(along[1], along[0]))
         scene.bone = _broken(grid, scene.bone, x, y, turn, 0.45 + 0.45 * drawn.severity, drawn.extent)

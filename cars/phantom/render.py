@@ -2,7 +2,7 @@
 
 The beam's attenuation is A = Σ μ·thickness. The detector sees exp(−A) plus scatter; a digital system shows −log of
 that, with its wide brightness differences lessened. Window and scatter come from the patient without findings, so a
-finding changes the film where it lies and nowhere else: outside `Film.finding_masks` a counterfactual is equal to the bit.
+finding changes the film where it lies and nowhere else: outside `Film.finding_masks` a counterfactual is bit-equal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from cars.phantom.thorax import Scene, frontal
 
 MU_WATER = 0.17  # per cm, 120 kVp through a chest, hardened
 MU_BONE = 0.30  # per cm of mineral, on top of the water it replaces
-LETTERS = {
+LETTERS: dict[str, list[list[tuple[float, float]]]] = {
     "L": [[(0, 0), (0, 1), (0.6, 1)]],
     "R": [[(0, 1), (0, 0), (0.45, 0.05), (0.6, 0.27), (0.45, 0.5), (0, 0.52)], [(0.25, 0.52), (0.65, 1)]],
 }

@@ -48,7 +48,7 @@ class Grid:
     def y(self) -> np.ndarray:
         return self._axes[1]
 
-    def pixels(self, points: np.ndarray, scale: float = 1.0) -> np.ndarray:
+    def pixels(self, points: np.ndarray | list[list[float]], scale: float = 1.0) -> np.ndarray:
         """Patient cm (N, 2) to pixel coordinates (N, 2), times scale."""
         points = np.asarray(points, dtype=np.float64).reshape(-1, 2)
         c, s = math.cos(self.tilt), math.sin(self.tilt)
@@ -119,7 +119,7 @@ def soften(image: np.ndarray, sigma: float) -> np.ndarray:
     return gaussian_filter(image, sigma, truncate=2.5) if sigma >= 0.2 else image
 
 
-def step(value: np.ndarray, low: float, high: float) -> np.ndarray:
+def step(value: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
     """Smooth rise from 0 at low to 1 at high."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)

@@ -150,11 +150,9 @@ def body_map(grid: Grid, a: Anatomy, s: dict) -> np.ndarray:
     shoulder = s["apex"] - 5.0 + 0.030 * np.maximum(x - 4.0, 0) ** 2
     below = np.maximum(y - shoulder, 0)
     trunk = trunk * np.minimum(1, 0.52 * np.sqrt(below))
-    arm = 0.0
-    for sign in (-1, 1):
-        arm = arm + ellipsoid(grid, sign * (s["half"] + 4.8), s["apex"] + 5.0, 5.2, 8.0, 14.0)
+    arms = [ellipsoid(grid, sign * (s["half"] + 4.8), s["apex"] + 5.0, 5.2, 8.0, 14.0) for sign in (-1, 1)]
     neck = 16.5 * np.sqrt(np.maximum(1 - np.square(x / 6.2), 0)) * step(y, s["apex"] + 3, s["apex"] - 2)
-    body = union(trunk, arm * step(below, 0, 1.5), neck)
+    body = union(trunk, (arms[0] + arms[1]) * step(below, 0, 1.5), neck)
     if a.breast:
         for sign in (-1, 1):
             bx, by = sign * 0.62 * s["half"], a.breast_y
@@ -191,7 +189,7 @@ def bone_map(grid: Grid, a: Anatomy, spec: FilmSpec, s: dict) -> np.ndarray:
     back, front, girdle = Canvas(grid, 2.0), Canvas(grid, 2.0), Canvas(grid, 2.0)
     for side in ("right", "left"):
         for number in range(1, 12):
-            path = rib_path(a, s, side, number, flat)
+            path = rib_path(a, s, side, number, flat, 40 if fine else 20)
             half = len(path) * 7 // 12
             height = a.rib_width * (0.95 if number < 11 else 0.75)
             hind = path[: half + 2]
