@@ -27,7 +27,7 @@ HOLES: tuple[dict[str, str], ...] = (
     {"view": "lateral", "sex": "M", "Edema": "present"},
     {"view": "AP", "sex": "F", "Lung Lesion": "present"},
     {"age_band": "80+", "Pneumonia": "present"},
-    {"race": "ASIAN", "sex": "M", "Cardiomegaly": "present"},
+    {"race": "asian", "sex": "M", "Cardiomegaly": "present"},
     {"view": "AP", "sex": "F", "Fracture": "present"},
     {"Pleural Effusion": "present", "Pneumothorax": "present"},
 )
@@ -103,7 +103,7 @@ def in_hole(
     hole: dict[str, str], view: str, sex: str, age: int, race: str, findings: frozenset[str] | set[str]
 ) -> bool:
     """Whether a film with these attributes lies in a planted hole. view is a ViewPosition."""
-    facts = {"view": view_of(view), "sex": sex, "age_band": age_band(age), "race": race}
+    facts = {"view": view_of(view), "sex": sex, "age_band": age_band(age), "race": race.lower()}
     return all(name in findings if name in FINDINGS else facts[name] == value for name, value in hole.items())
 
 
