@@ -1,4 +1,4 @@
-"""Small networks, and where the weights that come with CARS lie. The network modules import torch; this one does not."""
+"""Small networks, and where the weights that come with CARS lie. The networks import torch; this module does not."""
 
 from __future__ import annotations
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from ..errors import MissingDependency, SettingError
 from ..schema import FINDINGS
 from ..torchbox import torch as load_torch
-
-torch = load_torch()
-nn = torch.nn
 
 WIDTHS = (24, 40, 64, 112)
 
@@ -63,13 +62,14 @@ class SmallJudge(nn.Module):
 
 
 class EfficientNetJudge(nn.Module):
-    """(B, 1, S, S) float32 in [-1, 1] → (B, 14) logits, through timm's tf_efficientnet_lite0 on three equal channels."""
+    """(B, 1, S, S) float32 in [-1, 1] → (B, 14) logits, by timm's tf_efficientnet_lite0 on three equal channels."""
 
     def __init__(self, pretrained: bool) -> None:
         super().__init__()
+        load_torch()  # makes torchvision importable, which timm needs
         import timm
 
-        self.net = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000)
+        self.net: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000)
         if pretrained:
             self.net.load_state_dict(imagenet_weights(self.net.state_dict()))
         self.net.reset_classifier(len(FINDINGS))
@@ -119,4 +119,3 @@ def to_input(images: np.ndarray, size: int, device: str = "cpu") -> Any:
     if x.shape[-2:] != (size, size):
         x = nn.functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
     return x / 127.5 - 1
-

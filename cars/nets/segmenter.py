@@ -2,9 +2,9 @@
 
 Input (B, 1, 128, 128) float32 in [-1, 1]; output (B, 3, 128, 128) logits for left lung, right lung, heart. The three
 are independent sigmoids, not a softmax, because the heart's shadow overlaps the lungs on a frontal film. The
-normalisation is per film (GroupNorm), so a film's masks do not depend on its neighbours in the batch. After Ronneberger
-et al. 2015, "U-Net" (arXiv 1505.04597), with far fewer channels; the first level works on 2 × 2 pixels as four channels,
-which costs an eighth of the time.
+normalisation is per film (GroupNorm), so a film's masks do not depend on its neighbours in the batch. After
+Ronneberger et al. 2015, "U-Net" (arXiv 1505.04597), with far fewer channels; the first level works on 2 × 2 pixels as
+four channels, which costs an eighth of the time.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 
 from ..errors import MissingDependency
-from ..torchbox import torch as load_torch
 from ..workspace import atomic_write, write_json
-
-torch = load_torch()
-nn = torch.nn
 
 SIZE = 128
 WIDTHS = (16, 32, 48, 80)
@@ -45,6 +43,7 @@ class SegmenterNet(nn.Module):
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:
         super().__init__()
+        self.widths = widths
         self.down = nn.ModuleList(Block(a, b) for a, b in zip((4, *widths[:-1]), widths, strict=True))
         self.up = nn.ModuleList(Block(widths[k] + widths[k - 1], widths[k - 1]) for k in range(len(widths) - 1, 0, -1))
         self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
@@ -68,7 +67,7 @@ def save(net: SegmenterNet, folder: Path, config: dict[str, Any]) -> None:
     half = {name: value.detach().cpu().half().contiguous() for name, value in net.state_dict().items()}
     with atomic_write(Path(folder) / "model.safetensors") as stream:
         stream.write(to_bytes(half))
-    write_json(Path(folder) / "config.json", {"size": SIZE, "widths": [b.layers[0].out_channels for b in net.down], **config})
+    write_json(Path(folder) / "config.json", {"size": SIZE, "widths": net.widths, **config})
 
 
 def load(folder: Path, device: str = "cpu") -> tuple[SegmenterNet, dict[str, Any]]:

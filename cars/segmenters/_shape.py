@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import ConvexHull
 
 from . import HEART, LEFT_LUNG, RIGHT_LUNG, Masks
 
 #: Organ → least and greatest share of a square film that it may cover.
 AREAS = {LEFT_LUNG: (0.02, 0.32), RIGHT_LUNG: (0.03, 0.34), HEART: (0.015, 0.25)}
+#: Solidity above which an outline is as smooth as an organ's; a lung hollowed by the heart still reaches it.
+SOLID = 0.8
 
 
 def largest(mask: np.ndarray) -> tuple[np.ndarray, float]:
@@ -24,9 +27,10 @@ def largest(mask: np.ndarray) -> tuple[np.ndarray, float]:
 def plausibility(masks: np.ndarray, shares: np.ndarray) -> float:
     """How much three outlines look like a frontal chest, in [0, 1].
 
-    masks: (3, H, W) bool, cleaned. shares: (3,) share of each organ's pixels in its largest component. The product of the
-    shares; 0 when an organ is absent, its area is out of AREAS, the lungs are on the wrong sides of each other,
-    or the heart's centre lies outside the lungs' centres or above them by more than a tenth of the film.
+    masks: (3, H, W) bool, cleaned. shares: (3,) share of each organ's pixels in its largest component. The product of
+    the shares and of each outline's solidity where that is below SOLID; 0 when an organ is absent, its area is out of
+    AREAS, the lungs are on the wrong sides of each other, or the heart's centre lies outside the lungs' centres or
+    above them by more than a tenth of the film.
     """
     areas = masks.mean(axis=(1, 2))
     if any(not low <= areas[organ] <= high for organ, (low, high) in AREAS.items()):
@@ -36,14 +40,25 @@ def plausibility(masks: np.ndarray, shares: np.ndarray) -> float:
     ordered = x[RIGHT_LUNG] + 0.1 < x[LEFT_LUNG]
     between = x[RIGHT_LUNG] < x[HEART] < x[LEFT_LUNG] + 0.05
     low_enough = y[HEART] > (y[LEFT_LUNG] + y[RIGHT_LUNG]) / 2 - 0.1
-    return float(np.prod(shares)) if ordered and between and low_enough else 0.0
+    if not (ordered and between and low_enough):
+        return 0.0
+    ragged = [min(1.0, solidity(mask) / SOLID) for mask in masks]
+    return float(np.prod(shares) * np.prod(ragged))
+
+
+def solidity(mask: np.ndarray) -> float:
+    """Area of a bool (H, W) mask over that of its convex hull, in [0, 1]; a ragged or leaking outline is low."""
+    y, x = np.nonzero(mask)
+    # the corners of the pixels, so that the hull's area counts whole pixels
+    corners = np.concatenate([np.stack([y + a, x + b], axis=1) for a in (0, 1) for b in (0, 1)])
+    return float(len(y) / ConvexHull(corners).volume)
 
 
 def certainty(probability: np.ndarray) -> float:
     """The Dice that the network itself expects of its outlines, the least of the three organs, in [0, 1].
 
-    probability: (3, H, W) float. With p the probability of each pixel and m = p > ½, the expected overlap with the truth is
-    2·Σ p·m / (Σ p + Σ m): near 1 when every pixel is decided, lower when edges or whole regions are in doubt.
+    probability: (3, H, W) float. With p the probability of each pixel and m = p > ½, the expected overlap with the
+    truth is 2·Σ p·m / (Σ p + Σ m): near 1 when every pixel is decided, lower when edges or regions are in doubt.
     """
     chosen = probability > 0.5
     overlap = (probability * chosen).sum(axis=(1, 2))

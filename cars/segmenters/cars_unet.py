@@ -1,4 +1,4 @@
-"""The segmenter that CARS ships: a 0.26 M-parameter UNet trained on phantom films. data/weights/segmenter has its card."""
+"""The segmenter that CARS ships: a UNet of 0.26 M parameters. Its card lies beside its weights."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 judge    an independent judge crosses its threshold the right way
 anatomy  lungs and heart keep their outlines outside the finding's own effect, and the heart keeps its size
 outside  not one pixel outside the ROI differs from the source
-sham     the same edit towards an unchanged vector must not convince the judge (insertions; for deletions it is reported,
-         since healthy lung is what any inpainting tends to draw)
+sham     the same edit towards an unchanged vector must not convince the judge (insertions; for deletions it is
+         reported, since healthy lung is what any inpainting tends to draw)
 
 A row with `low` and `high` both infinite only reports a measure and always passes.
 """
@@ -55,8 +55,8 @@ class Gate:
 class Edited:
     """An edit to be gated. Films are uint8 (H, W) at the source's own size, after paste-back.
 
-    changes: finding → "insert" or "delete". roi: (H, W) bool. sham: the film of the sham edit, or None when there is none.
-    drift: mean absolute change outside the ROI before paste-back, in grey levels; NaN when unknown.
+    changes: finding → "insert" or "delete". roi: (H, W) bool. sham: the film of the sham edit, or None when there is
+    none. drift: mean absolute change outside the ROI before paste-back, in grey levels; NaN when unknown.
     """
 
     source: np.ndarray
@@ -82,8 +82,8 @@ def judge_gate(
 ) -> list[Gate]:
     """Each changed finding must lie on the old side of its threshold before the edit and on the new side after it.
 
-    before, after: (14,) probabilities of source and edit. thresholds: (14,). A finding that the judge was not trained on is
-    NaN and fails: nobody vouches for it. The other findings that cross are counted ("collateral").
+    before, after: (14,) probabilities of source and edit. thresholds: (14,). A finding that the judge was not trained
+    on is NaN and fails: nobody vouches for it. The other findings that cross are counted ("collateral").
     """
     rows = []
     for finding, direction in changes.items():
@@ -147,9 +147,9 @@ def anatomy_gate(
 ) -> list[Gate]:
     """Dice of each organ between source and edit, and the drift of the cardiothoracic ratio.
 
-    before, after: (3, H, W) bool masks. roi: (H, W) bool at their size. A finding of OWN_EFFECT may hide an organ's edge or
-    push it, so that organ is compared outside the ROI grown by 2 % of the film; where under a tenth of it is left
-    there, its Dice is reported as NaN and not asked for.
+    before, after: (3, H, W) bool masks. roi: (H, W) bool at their size. A finding of OWN_EFFECT may hide an organ's
+    edge or push it, so that organ is compared outside the ROI grown by 2 % of the film; where under a tenth of it is
+    left there, its Dice is reported as NaN and not asked for.
     """
     grown = grow(roi, 0.02 * roi.shape[1])
     affected = {organ for finding in changes for organ in OWN_EFFECT.get(finding, ())}
@@ -200,7 +200,8 @@ def sham_gate(sham: np.ndarray | None, thresholds: np.ndarray, changes: dict[str
         k = FINDINGS.index(finding)
         value = nan if sham is None else float(sham[k])
         below = float(np.nextafter(np.float32(thresholds[k]), np.float32(-1)))
-        rows.append(within("sham", f"{finding}: probability of the sham", value, high=below if direction == "insert" else inf))
+        high = below if direction == "insert" else inf
+        rows.append(within("sham", f"{finding}: probability of the sham", value, high=high))
     return rows
 
 

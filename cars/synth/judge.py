@@ -1,4 +1,4 @@
-"""The judge: a classifier of the 14 findings, independent of every backbone under test, that decides whether an edit took.
+"""The judge: a classifier of the 14 findings, no backbone under test, that decides whether an edit took.
 
 `Judge.load()` gives the packaged one (trained on the phantom); `train_judge_on_workspace` makes one from a workspace's
 own train patients. A judge that has seen too few positives of a finding does not judge it: its probability is NaN.
@@ -88,7 +88,7 @@ class Judge:
 
     @property
     def auroc(self) -> dict[str, float]:
-        """Finding → AUROC on the validation films, trained findings only; `config["validation"]` has n and positives."""
+        """Finding → AUROC on validation films, trained findings only; `config["validation"]` has n and positives."""
         return {finding: entry["auroc"] for finding, entry in self.config["validation"].items()}
 
     def probabilities(self, images: np.ndarray, batch: int = 64) -> np.ndarray:
@@ -134,7 +134,9 @@ class Judge:
 
 def _check(images: np.ndarray) -> None:
     if images.ndim != 3 or images.dtype != np.uint8:
-        raise DataError(f"A judge takes uint8 (B, H, W), not {images.dtype} {images.shape}.", "Use imaging.square first.")
+        raise DataError(
+            f"A judge takes uint8 (B, H, W), not {images.dtype} {images.shape}.", "Use imaging.square first."
+        )
 
 
 def targets(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -149,7 +151,7 @@ def targets(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def choose_threshold(probability: np.ndarray, positive: np.ndarray) -> float:
     """The threshold of the greatest sensitivity + specificity (Youden's J), midway between two neighbouring films.
 
-    probability: (N,) float. positive: (N,) bool with both values in it. A film is called positive from the threshold on.
+    probability: (N,) float. positive: (N,) bool with both values in it. From the threshold on a film is positive.
     """
     order = np.argsort(probability, kind="stable")
     p, y = probability[order].astype(np.float64), positive[order]
@@ -206,8 +208,8 @@ def train_judge_on_workspace(
 ) -> Path:
     """Train a judge on the workspace's own real frontal films of train patients; returns its folder.
 
-    Thresholds come from the validate split. Where that has fewer than ENOUGH_VALIDATION films, a sixth of the train patients
-    is held out and joins it. Test patients are never read. The same films and settings give the same folder,
+    Thresholds come from the validate split. Where that has fewer than ENOUGH_VALIDATION films, a sixth of the train
+    patients is held out and joins it. Test patients are never read. The same films and settings give the same folder,
     models/judge/<key>, which is returned at once when it is complete.
 
     Args:
@@ -224,11 +226,11 @@ def train_judge_on_workspace(
     films = films[usable & films["split"].isin(["train", "validate"])].sort_values("dicom_id", ignore_index=True)
     films["held"] = films["split"] == "validate"
     if films["held"].sum() < ENOUGH_VALIDATION:
-        films["held"] |= [int(digest("judge", s, seed), 16) % 6 == 0 for s in films["subject_id"]]
+        films["held"] |= np.array([int(digest("judge", s, seed), 16) % 6 == 0 for s in films["subject_id"]], dtype=bool)
     films = _limited(films, limit, seed)
     if films["held"].all() or not films["held"].any():
         raise WorkspaceError(
-            f"A judge needs frontal films of train patients and of others to choose thresholds; here {len(films)} are usable.",
+            f"A judge needs frontal films of train patients and of others for thresholds; {len(films)} are usable.",
             "Ingest a data set with films on disk.",
         )
     size = size or SIZES[arch]

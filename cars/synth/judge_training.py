@@ -43,7 +43,8 @@ def changed(x: Any, generator: Any) -> Any:
     theta[:, 0, 0], theta[:, 0, 1] = zoom * torch.cos(turn), -zoom * torch.sin(turn)
     theta[:, 1, 0], theta[:, 1, 1] = zoom * torch.sin(turn), zoom * torch.cos(turn)
     theta[:, :, 2] = uniform(-0.08, 0.08, 2)
-    x = F.grid_sample(x, F.affine_grid(theta, list(x.shape), align_corners=False), align_corners=False, padding_mode="border")
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, align_corners=False, padding_mode="border")
     x = ((x + 1) / 2).clamp(1e-4, 1) ** torch.exp(uniform(-0.25, 0.25, 1, 1, 1)) * 2 - 1
     x = x * uniform(0.8, 1.2, 1, 1, 1) + uniform(-0.12, 0.12, 1, 1, 1)
     blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
@@ -74,8 +75,9 @@ def train_judge(
     does not depend on the interruption; with `minutes` the time already spent counts.
 
     Args:
-        images: (N, S, S) uint8 films. labels: (N, 14) int8 finding codes. validation: (N,) bool, films that choose the
-            thresholds and the epoch that is kept, and never enter the loss. The caller sees to it that no patient is on both sides.
+        images: (N, S, S) uint8 films. labels: (N, 14) int8 finding codes. validation: (N,) bool, films that choose
+            the thresholds and the epoch that is kept, and never enter the loss. The caller sees to it that no patient
+            is on both sides.
         minutes, epochs: the training ends at whichever comes first; at least one must be given.
         about: entries for config.json and the card: where the films come from.
 
@@ -84,7 +86,7 @@ def train_judge(
     n = len(images)
     if labels.shape != (n, len(FINDINGS)) or validation.shape != (n,) or images.dtype != np.uint8:
         raise DataError(
-            f"images {images.dtype} {images.shape}, labels {labels.shape} and validation {validation.shape} do not fit.",
+            f"images {images.dtype} {images.shape}, labels {labels.shape}, validation {validation.shape} do not fit.",
             "Pass uint8 (N, S, S), int8 (N, 14) and bool (N,).",
         )
     if not minutes and not epochs:
@@ -268,16 +270,17 @@ def card(config: dict[str, Any]) -> str:
     lines = [
         f"# Judge: {config['arch']}, {config['size']} × {config['size']}",
         "",
-        "A classifier of chest-radiograph findings that decides whether a synthetic edit took. It is none of the backbones under",
-        "test, and it is not for clinical use. Uncertain labels do not count; a finding that is not mentioned counts as absent.",
+        "A classifier of chest-radiograph findings that decides whether a synthetic edit took. It is none of the",
+        "backbones under test, and it is not for clinical use. Uncertain labels do not count; a finding that is not",
+        "mentioned counts as absent.",
         "",
         *about,
-        f"- {config['train_films']} training films, {config['validation_films']} validation films, {config['epochs_done']} epochs, "
-        f"{config['seconds']:.0f} s, seed {config['settings']['seed']}",
+        f"- {config['train_films']} training films, {config['validation_films']} validation films, "
+        f"{config['epochs_done']} epochs, {config['seconds']:.0f} s, seed {config['settings']['seed']}",
         f"- not judged, for want of films: {', '.join(missing) or 'none'}",
         "",
-        "The thresholds and the epoch were chosen on the same validation films that give these AUROC, which are a little hopeful",
-        "for it. The threshold is that of the greatest sensitivity + specificity.",
+        "The thresholds and the epoch were chosen on the validation films that give these AUROC, which are a little",
+        "hopeful for it. The threshold is that of the greatest sensitivity + specificity.",
         "",
         "| finding | AUROC | threshold | positives / films |",
         "|---|---|---|---|",

@@ -174,16 +174,19 @@ def spot(low: float, high: float) -> Region:
 
 
 def atelectasis(chest: Chest, direction: str, sides: tuple[str, ...], rng: np.random.Generator) -> np.ndarray:
-    """A flat band in the lower half of a lung; for a deletion the lower two thirds."""
+    """A flat band in the lower half of a lung; for a deletion the lower two thirds and the diaphragm."""
     parts = []
     for side in sides:
-        u, v = chest.place(side)
+        v = chest.place(side)[1]
         wide = grow(chest.lung(side), 0.04 * chest.unit)
         if direction == "insert":
             y, x = _point(rng, chest.lung(side) & (v > 0.5))
-            parts.append(wide & chest.ellipse(y, x, rng.uniform(0.1, 0.18), rng.uniform(0.25, 0.4), rng.uniform(-0.4, 0.4)))
+            tall, long, lean = rng.uniform(0.1, 0.18), rng.uniform(0.25, 0.4), rng.uniform(-0.4, 0.4)
+            parts.append(wide & chest.ellipse(y, x, tall, long, lean))
         else:
-            parts.append(wide & (v > 0.3))
+            # collapse lifts the diaphragm, which comes down again when it is gone
+            below = ndimage.shift(chest.lung(side).astype(np.uint8), (0.12 * chest.unit, 0), order=0).astype(bool)
+            parts.append((wide | below) & (v > 0.3))
     return _union(parts)
 
 
@@ -198,7 +201,7 @@ def edema(chest: Chest, direction: str, sides: tuple[str, ...], rng: np.random.G
 
 def fracture(chest: Chest, direction: str, sides: tuple[str, ...], rng: np.random.Generator) -> np.ndarray:
     """A stretch of ribs on a chest wall; for a deletion both walls and the clavicles' heights."""
-    outer = [grow(chest.lung(s), 0.06 * chest.unit) & (chest.place(s)[0] > 0.35) for s in sides]
+    outer = [grow(chest.lung(s), 0.08 * chest.unit) & (chest.place(s)[0] > 0.3) for s in sides]
     if direction == "delete":
         return _union(outer)
     y, x = _point(rng, outer[0])
@@ -260,12 +263,12 @@ def roi_for(
         direction: "insert" or "delete".
         masks: (3, H, W) bool, left lung, right lung, heart, at any size.
         side: "left" or "right" of the patient. None: an insertion draws one, a deletion takes both.
-        saliency: (H, W) float ≥ 0, where the judge sees the finding (`Judge.saliency`). A deletion then keeps to the side that
-            holds two thirds of it, and a focal one to the hottest place.
+        saliency: (H, W) float ≥ 0, where the judge sees the finding (`Judge.saliency`). A deletion then keeps to the
+            side that holds two thirds of it, and a focal one to the hottest place.
         protect: (H, W) bool, pixels never to change, such as support devices.
 
     Returns: bool (H, W), never empty, within the film.
-    Raises: SettingError for a wrong finding, direction or side; DataError for empty masks or when `protect` covers it all.
+    Raises: SettingError for a wrong finding, direction or side; DataError for empty masks or when `protect` covers all.
     """
     if finding not in REGIONS:
         raise SettingError(f"{finding!r} has no region on a film.", f"Choose one of: {', '.join(REGIONS)}.")
@@ -324,7 +327,7 @@ def random_roi(masks: np.ndarray, rng: np.random.Generator, aware: float = 0.5, 
         finding = str(rng.choice(list(REGIONS)))
         return roi_for(finding, DIRECTIONS[int(rng.integers(2))], masks, rng)
     height, width = masks.shape[1:]
-    inside = masks.any(axis=0)
+    inside = np.asarray(masks.any(axis=0))
     y, x = np.mgrid[:height, :width]
     region = np.zeros((height, width), dtype=bool)
     for _ in range(int(rng.integers(1, 4))):
@@ -337,8 +340,8 @@ def random_roi(masks: np.ndarray, rng: np.random.Generator, aware: float = 0.5, 
 def feather(roi: np.ndarray, width: float) -> np.ndarray:
     """Weights of an edit: float32 (H, W), 0 outside the ROI, rising to 1 over `width` pixels inside it.
 
-    Every pixel of the ROI has a weight above 0 and no other pixel has one, so outside nothing changes at all. The film's
-    own edge is no edge of the ROI.
+    Every pixel of the ROI has a weight above 0 and no other pixel has one, so outside nothing changes at all. The
+    film's own edge is no edge of the ROI.
     """
     weights = np.zeros(roi.shape, dtype=np.float32)
     if not roi.any():
