@@ -1,9 +1,9 @@
 """Jobs: a page or a command submits one; the workspace's worker runs it in a process of its own.
 
-    job_id = submit(workspace, "embed", {"backbone": "densenet121"})
-    gaps_id = submit(workspace, "gaps", {}, after=job_id)
-    ensure_worker(workspace)
-    status(workspace, gaps_id).state      # queued, running, done, failed, cancelled or blocked
+job_id = submit(workspace, "embed", {"backbone": "densenet121"})
+gaps_id = submit(workspace, "gaps", {}, after=job_id)
+ensure_worker(workspace)
+status(workspace, gaps_id).state      # queued, running, done, failed, cancelled or blocked
 """
 
 from __future__ import annotations
