@@ -69,10 +69,11 @@ class EfficientNetJudge(nn.Module):
         load_torch()  # makes torchvision importable, which timm needs
         import timm
 
-        self.net: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000)
+        net: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000)
         if pretrained:
-            self.net.load_state_dict(imagenet_weights(self.net.state_dict()))
-        self.net.reset_classifier(len(FINDINGS))
+            net.load_state_dict(imagenet_weights(net.state_dict()))
+        net.reset_classifier(len(FINDINGS))
+        self.net = net
 
     def forward(self, x: Any) -> Any:
         # three equal channels in the range that the ImageNet weights expect, about (pixel/255 − 0.5)/0.5

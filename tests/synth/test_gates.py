@@ -1,0 +1,245 @@
+"""The gates, each way, on cases made by hand."""
+
+from __future__ import annotations
+
+from math import isnan, nan
+
+import numpy as np
+import pytest
+
+from cars.errors import DataError
+from cars.schema import FINDINGS
+from cars.segmenters import Masks
+from cars.synth.gates import (
+    GATES,
+    Edited,
+    Gate,
+    GateSettings,
+    anatomy_gate,
+    collateral,
+    judge_gate,
+    outside_gate,
+    passed,
+    run_gates,
+    sham_gate,
+)
+
+EFFUSION = FINDINGS.index("Pleural Effusion")
+OPACITY = FINDINGS.index("Lung Opacity")
+PNEUMONIA = FINDINGS.index("Pneumonia")
+FRACTURE = FINDINGS.index("Fracture")
+THRESHOLDS = np.full(14, 0.5, dtype=np.float32)
+INSERT = {"Pleural Effusion": "insert"}
+DELETE = {"Pleural Effusion": "delete"}
+
+
+def vector(**values: float) -> np.ndarray:
+    """Probabilities of 0.1, but for the columns named."""
+    from cars.schema import COLUMN_OF
+
+    result = np.full(14, 0.1, dtype=np.float32)
+    for name, value in values.items():
+        result[list(COLUMN_OF.values()).index(name)] = value
+    return result
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes", "expected"),
+    [
+        (0.1, 0.9, INSERT, True),
+        (0.1, 0.5, INSERT, True),  # the threshold itself is present
+        (0.1, 0.49, INSERT, False),
+        (0.6, 0.9, INSERT, False),  # it was there already: nothing crossed
+        (0.9, 0.1, DELETE, True),
+        (0.9, 0.5, DELETE, False),
+        (0.4, 0.1, DELETE, False),
+        (0.9, 0.95, DELETE, False),
+    ],
+)
+def test_judge_must_cross_the_right_way(before: float, after: float, changes: dict[str, str], expected: bool) -> None:
+    rows = judge_gate(vector(pleural_effusion=before), vector(pleural_effusion=after), THRESHOLDS, changes)
+    assert passed(rows, "judge") is expected
+
+
+def test_an_untrained_finding_never_passes() -> None:
+    thresholds = THRESHOLDS.copy()
+    thresholds[EFFUSION] = nan
+    rows = judge_gate(vector(), vector(pleural_effusion=0.9), thresholds, INSERT)
+    assert not passed(rows)
+    assert "not judged" in rows[0].measure
+
+
+def test_both_changes_must_cross() -> None:
+    changes = {"Pleural Effusion": "insert", "Fracture": "delete"}
+    good = judge_gate(vector(fracture=0.9), vector(pleural_effusion=0.9), THRESHOLDS, changes)
+    half = judge_gate(vector(fracture=0.9), vector(pleural_effusion=0.9, fracture=0.9), THRESHOLDS, changes)
+    assert passed(good)
+    assert not passed(half)
+
+
+def test_collateral_counts_others_and_not_relatives() -> None:
+    before, after = vector(), vector(pneumonia=0.9, lung_opacity=0.9, no_finding=0.9, fracture=0.9)
+    assert collateral(before, after, THRESHOLDS, {"Pneumonia": "insert"}) == 1
+    assert collateral(before, after, THRESHOLDS, {"Lung Opacity": "insert"}) == 1
+    assert collateral(before, after, THRESHOLDS, {"Edema": "insert"}) == 2
+    thresholds = THRESHOLDS.copy()
+    thresholds[FRACTURE] = nan
+    assert collateral(before, after, thresholds, {"Pneumonia": "insert"}) == 0
+    changed = vector(pleural_effusion=0.9, fracture=0.9)
+    assert passed(judge_gate(before, changed, THRESHOLDS, INSERT))
+    assert not passed(judge_gate(before, changed, THRESHOLDS, INSERT, GateSettings(collateral=0)))
+
+
+def organs(size: int = 100) -> np.ndarray:
+    """Two rectangular lungs with a heart between and over them."""
+    masks = np.zeros((3, size, size), dtype=bool)
+    masks[0, 20:80, 58:88] = True
+    masks[1, 20:80, 12:42] = True
+    masks[2, 50:80, 38:66] = True
+    return masks
+
+
+NOTHING = np.zeros((100, 100), dtype=bool)
+
+
+def test_same_anatomy_passes() -> None:
+    rows = anatomy_gate(organs(), organs(), NOTHING, {"Edema": "insert"})
+    assert passed(rows)
+    assert [row.measure for row in rows] == ["left lung Dice", "right lung Dice", "heart Dice", "CTR drift"]
+    assert [row.value for row in rows] == [1.0, 1.0, 1.0, 0.0]
+
+
+def test_a_smaller_lung_fails_unless_the_finding_itself_hides_it() -> None:
+    shorter = organs()
+    shorter[0, 60:] = False  # a third of the left lung: Dice 2·40 / (40 + 60) = 0.8
+    base = NOTHING.copy()
+    base[58:85, 55:90] = True
+    edema = anatomy_gate(organs(), shorter, base, {"Edema": "insert"})
+    assert edema[0].value == pytest.approx(0.8)
+    assert not passed(edema)
+    assert passed(anatomy_gate(organs(), shorter, base, INSERT))
+    # the same loss elsewhere than the effusion's own region is not excused
+    assert not passed(anatomy_gate(organs(), shorter, np.roll(base, -30, axis=0), INSERT))
+
+
+def test_an_organ_wholly_inside_the_roi_is_not_asked_for() -> None:
+    over_heart = NOTHING.copy()
+    over_heart[45:85, 33:71] = True
+    grown = organs()
+    grown[2, 50:80, 38:72] = True
+    rows = {row.measure: row for row in anatomy_gate(organs(), grown, over_heart, {"Cardiomegaly": "insert"})}
+    assert isnan(rows["heart Dice outside the ROI"].value)
+    assert rows["heart Dice outside the ROI"].passed
+
+
+def test_ctr_may_drift_for_cardiomegaly_only() -> None:
+    grown = organs()
+    grown[2, 50:80, 38:72] = True  # 34 instead of 28 columns of 76: +0.079
+    everything = ~NOTHING
+    row = anatomy_gate(organs(), grown, everything, {"Cardiomegaly": "insert"})[-1]
+    assert row.value == pytest.approx(6 / 76)
+    assert row.passed
+    assert not anatomy_gate(organs(), grown, everything, INSERT)[-1].passed
+    assert anatomy_gate(organs(), grown, everything, INSERT, GateSettings(ctr_drift=0.08))[-1].passed
+
+
+def test_masks_that_are_lost_fail() -> None:
+    lost = organs()
+    lost[2] = False
+    assert not passed(anatomy_gate(organs(), lost, NOTHING, {"Edema": "insert"}))
+    assert not passed(anatomy_gate(lost, organs(), NOTHING, {"Edema": "insert"}))
+
+
+def test_one_pixel_outside_fails() -> None:
+    source = np.random.default_rng(0).integers(0, 256, (50, 60), dtype=np.uint8)
+    roi = np.zeros((50, 60), dtype=bool)
+    roi[10:20, 10:20] = True
+    edited = source.copy()
+    edited[10:20, 10:20] = 255 - edited[10:20, 10:20]
+    rows = outside_gate(source, edited, roi, drift=1.5)
+    assert passed(rows)
+    assert rows[1].value == 1.5
+    edited[0, 0] ^= 1
+    assert not passed(outside_gate(source, edited, roi))
+    with pytest.raises(DataError, match="differ in size"):
+        outside_gate(source, edited[:-1], roi)
+
+
+def test_wrap_around_of_uint8_does_not_hide_a_change() -> None:
+    source, edited = np.zeros((4, 4), dtype=np.uint8), np.zeros((4, 4), dtype=np.uint8)
+    edited[0, 0] = 255
+    assert outside_gate(source, edited, np.zeros((4, 4), dtype=bool))[0].value == 255
+
+
+def test_sham_gates_insertions_and_is_reported_for_deletions() -> None:
+    convincing, dull = vector(pleural_effusion=0.9), vector(pleural_effusion=0.2)
+    assert passed(sham_gate(dull, THRESHOLDS, INSERT))
+    assert not passed(sham_gate(convincing, THRESHOLDS, INSERT))
+    assert not passed(sham_gate(None, THRESHOLDS, INSERT))
+    deletion = sham_gate(dull, THRESHOLDS, DELETE)
+    assert passed(deletion)
+    assert deletion[0].value == pytest.approx(0.2)
+
+
+class BrightnessJudge:
+    """Calls a film effused in proportion to the brightness of its lower half."""
+
+    size = 32
+    thresholds = THRESHOLDS
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        assert images.shape[1:] == (32, 32)
+        result = np.full((len(images), 14), 0.1, dtype=np.float32)
+        result[:, EFFUSION] = images[:, 16:].mean(axis=(1, 2)) / 255
+        return result
+
+
+class FixedSegmenter:
+    """The same organs for every film."""
+
+    size = 100
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def masks(self, images: np.ndarray) -> Masks:
+        self.calls += 1
+        return Masks(np.repeat(organs()[None], len(images), axis=0), np.ones(len(images), dtype=np.float32))
+
+
+def test_many_films_of_different_sizes_take_one_call_each() -> None:
+    edits = []
+    for k, shape in enumerate([(64, 64), (80, 64), (64, 96)]):
+        source = np.full(shape, 40, dtype=np.uint8)
+        roi = np.zeros(shape, dtype=bool)
+        roi[shape[0] // 2 :] = True
+        edited, sham = source.copy(), source.copy()
+        edited[roi] = 250
+        if k == 2:
+            edited[0, 0] = 41
+        # the middle one is a deletion without a sham, so that shams and films must not slip past each other
+        if k == 1:
+            edits.append(Edited(edited, source, roi, DELETE))
+        else:
+            edits.append(Edited(source, edited, roi, INSERT, sham, drift=0.5))
+    judge, segmenter = BrightnessJudge(), FixedSegmenter()
+    result = run_gates(edits, judge, segmenter)
+    assert (judge.calls, segmenter.calls) == (1, 1)
+    assert [passed(rows) for rows in result] == [True, True, False]
+    assert not passed(result[2], "outside")
+    assert passed(result[2], "judge")
+    for rows in result:
+        assert list(dict.fromkeys(row.gate for row in rows)) == list(GATES)
+        assert len({(row.gate, row.measure) for row in rows}) == len(rows)
+    assert run_gates([], judge, segmenter) == []
+
+
+def test_passed_reads_one_gate_or_all() -> None:
+    rows = [Gate("judge", "a", 1, 0, 1, True), Gate("sham", "b", 1, 0, 1, False)]
+    assert passed(rows, "judge")
+    assert not passed(rows, "sham")
+    assert not passed(rows)
