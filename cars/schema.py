@@ -37,6 +37,17 @@ HIERARCHY: dict[str, tuple[str, ...]] = {
     "Lung Opacity": ("Edema", "Consolidation", "Pneumonia", "Lung Lesion", "Atelectasis"),
     "Enlarged Cardiomediastinum": ("Cardiomegaly",),
 }
+#: Findings that the editor can insert and delete: each has a region of interest and a look of its own.
+EDITABLE: tuple[str, ...] = (
+    "Atelectasis",
+    "Cardiomegaly",
+    "Consolidation",
+    "Edema",
+    "Lung Lesion",
+    "Pleural Effusion",
+    "Pneumonia",
+    "Pneumothorax",
+)
 #: "No Finding" is compatible with these only.
 ALLOWED_WITH_NO_FINDING: tuple[str, ...] = ("Support Devices",)
 

@@ -1,0 +1,103 @@
+"""Which attributes and values patterns are made of: the items of the search.
+
+An *item* is one (attribute, value). Values that say nothing form no item: sex, age, view or race "unknown", view
+"other", and findings that were not mentioned. So a gap never reads "too few patients of unknown sex".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .. import schema
+from ..errors import SettingError
+
+DEMOGRAPHICS: tuple[str, ...] = ("sex", "age_band", "view", "race")
+#: Attributes that an edit can never change.
+FIXED: tuple[str, ...] = DEMOGRAPHICS
+#: Values that are searched for even when no film has them. Races are those the data set names.
+DOMAINS: dict[str, tuple[str, ...]] = {
+    "sex": ("F", "M"),
+    "age_band": tuple(schema.AGE_BANDS),
+    "view": ("PA", "AP", "lateral"),
+}
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute: its name in patterns, its column in `films`, and the values that form items, in order."""
+
+    name: str
+    column: str
+    values: tuple[str, ...]
+
+    @property
+    def is_finding(self) -> bool:
+        return self.name in schema.COLUMN_OF
+
+    def code(self, value: str) -> str | int:
+        """What the films table stores for a value: "present" → 1 for a finding, the word itself otherwise."""
+        return schema.FINDING_CODES[value] if self.is_finding else value
+
+
+def attribute_names(text: str | Iterable[str]) -> tuple[str, ...]:
+    """Attribute names from "sex,view,findings" or a list: each once, in order, findings under their CheXpert name.
+
+    Raises: SettingError that quotes an unknown name and lists the right ones.
+    """
+    parts = text.split(",") if isinstance(text, str) else list(text)
+    names: list[str] = []
+    for part in (p.strip() for p in parts):
+        if part == "findings":
+            names += schema.FINDINGS
+        elif part in DEMOGRAPHICS:
+            names.append(part)
+        elif schema.column(part) in schema.FINDING_OF and part:
+            names.append(schema.FINDING_OF[schema.column(part)])
+        elif part:
+            raise SettingError(
+                f"There is no attribute {part!r}.",
+                f"Use {', '.join(DEMOGRAPHICS)}, findings (all 14), or one of: {', '.join(schema.FINDINGS)}.",
+            )
+    if not names:
+        raise SettingError("No attribute is named.", f"Name some of: {', '.join(DEMOGRAPHICS)}, findings.")
+    return tuple(dict.fromkeys(names))
+
+
+def attributes_of(
+    names: Iterable[str], values: str = "present", races: Iterable[str] = ()
+) -> tuple[Attribute, ...]:
+    """The attributes with their domains.
+
+    Args:
+        names: as `attribute_names` gives them.
+        values: "present": findings form one item each; "all": present, absent and uncertain.
+        races: the race groups that the data set names.
+    """
+    finding_values = ("present",) if values == "present" else ("present", "absent", "uncertain")
+    groups = tuple(sorted({r for r in races if r and r != "unknown"}))
+    result = []
+    for name in names:
+        if name in schema.COLUMN_OF:
+            result.append(Attribute(name, schema.COLUMN_OF[name], finding_values))
+        else:
+            result.append(Attribute(name, name, groups if name == "race" else DOMAINS[name]))
+    return tuple(result)
+
+
+def check_pattern(pattern: dict[str, str]) -> dict[str, str]:
+    """A pattern with finding names made canonical and its keys sorted.
+
+    Raises: SettingError that quotes an unknown attribute or value.
+    """
+    result = {}
+    for key, value in pattern.items():
+        (name,) = attribute_names([key]) if key != "findings" else ("",)
+        if name in schema.COLUMN_OF:
+            allowed: tuple[str, ...] = tuple(schema.FINDING_CODES)
+        else:
+            allowed = DOMAINS.get(name, ())
+        if not name or (allowed and value not in allowed):
+            raise SettingError(f"{key} = {value!r} is no condition.", f"Values: {', '.join(allowed) or 'one finding'}.")
+        result[name] = str(value)
+    return dict(sorted(result.items()))

@@ -1,0 +1,151 @@
+"""The films of a workspace as the search sees them: who each row belongs to, and which items it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from ..workspace import Workspace
+from .attributes import Attribute, attributes_of
+from .mups import Bags, make_bags, pack
+
+Pattern = dict[str, str]
+
+
+def load_rows(workspace: Workspace, split: str = "all", include_synthetic: bool = False) -> pd.DataFrame:
+    """One row a film, sorted by patient and study: ids, split, on_disk, origin, view, sex, age_band, race, 14 findings.
+
+    Args:
+        split: train, validate, test, none, or all.
+        include_synthetic: add the accepted edits, each under its source's patient and study.
+
+    Raises: WorkspaceError when no films were ingested.
+    """
+    workspace.need("films", "ingest ADAPTER SOURCE")
+    with workspace.connect() as connection:
+        frame = workspace.query("coverage/rows", connection, split=split)
+        if include_synthetic and workspace.has("edits"):
+            made = workspace.query("coverage/synthetic_rows", connection, split=split)
+            if len(made):
+                frame = pd.concat([frame, made], ignore_index=True)
+    # "study" and "patient" as numbers: comparing 377,110 strings once is enough
+    frame["patient"] = pd.factorize(frame["subject_id"])[0]
+    frame["study"] = pd.factorize(frame["study_id"])[0]
+    return frame.sort_values(["patient", "study", "dicom_id"], ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Films as sets of items.
+
+    frame: as `load_rows` gives it. attributes: the searched ones. Items are numbered attribute by attribute.
+    """
+
+    frame: pd.DataFrame
+    attributes: tuple[Attribute, ...]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame, names: Iterable[str], values: str = "present", domain: pd.DataFrame | None = None) -> Rows:
+        """The rows of a frame. `domain`: the frame whose race groups are searched for, by default the same one."""
+        races = (frame if domain is None else domain)["race"].unique()
+        return cls(frame, attributes_of(names, values, races))
+
+    @cached_property
+    def items(self) -> list[tuple[str, str]]:
+        """Item number → (attribute, value)."""
+        return [(a.name, value) for a in self.attributes for value in a.values]
+
+    @cached_property
+    def number(self) -> dict[tuple[str, str], int]:
+        """(attribute, value) → item number."""
+        return {item: n for n, item in enumerate(self.items)}
+
+    @cached_property
+    def attribute_of_item(self) -> np.ndarray:
+        """(items,) int: which attribute each item belongs to."""
+        return np.repeat(np.arange(len(self.attributes)), [len(a.values) for a in self.attributes])
+
+    @cached_property
+    def member(self) -> np.ndarray:
+        """(films, items) bool: which items each film carries."""
+        member = np.zeros((len(self.frame), len(self.items)), dtype=bool, order="F")
+        n = 0
+        for a in self.attributes:
+            values = self.frame[a.column].to_numpy()
+            if not a.is_finding:
+                values = pd.Categorical(values, categories=list(a.values)).codes
+            for k, value in enumerate(a.values):
+                member[:, n] = values == (a.code(value) if a.is_finding else k)
+                n += 1
+        return member
+
+    def bags(self, unit: str) -> Bags:
+        """The rows grouped by patient, study or film, ready for `find_mups`."""
+        units = None if unit == "film" else self.frame[unit].to_numpy()
+        return make_bags(pack(self.member), units, len(self.items))
+
+    def pattern(self, items: Iterable[int]) -> Pattern:
+        """Item numbers as {attribute: value}, keys sorted."""
+        return dict(sorted(self.items[i] for i in items))
+
+    def item_numbers(self, pattern: Pattern) -> tuple[int, ...]:
+        """The pattern's items, ascending."""
+        return tuple(sorted(self.number[item] for item in pattern.items()))
+
+
+class PatternCounter:
+    """Films, studies and patients that match any pattern, by bitmaps over the films."""
+
+    def __init__(self, member: np.ndarray, patient: np.ndarray, study: np.ndarray) -> None:
+        """member: (films, items) bool; patient and study: (films,) ints, films sorted by both."""
+        films = len(member)
+        padded = np.zeros((member.shape[1], -(-max(films, 1) // 64) * 64), dtype=bool)
+        padded[:, :films] = member.T
+        self.films = films
+        self.bitmaps = np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
+        self.patient, self.study = patient, study
+        self._films: dict[int, int] = {0: films}
+
+    @classmethod
+    def of(cls, rows: Rows, member: np.ndarray | None = None) -> PatternCounter:
+        """Over the films of `rows`."""
+        frame = rows.frame
+        return cls(rows.member if member is None else member, frame["patient"].to_numpy(), frame["study"].to_numpy())
+
+    def bitmap(self, items: Iterable[int]) -> np.ndarray:
+        """(words,) uint64: the films that carry every item."""
+        chosen = list(items)
+        if not chosen:
+            full = np.zeros(self.bitmaps.shape[1] * 64, dtype=bool)
+            full[: self.films] = True
+            return np.packbits(full, bitorder="little").view(np.uint64)
+        return np.bitwise_and.reduce(self.bitmaps[chosen], axis=0)
+
+    def film_count(self, mask: int) -> int:
+        """How many films carry every item of a mask (a Python int); remembered."""
+        if mask not in self._films:
+            items = [i for i in range(mask.bit_length()) if mask >> i & 1]
+            self._films[mask] = int(np.bitwise_count(self.bitmap(items)).sum(dtype=np.int64))
+        return self._films[mask]
+
+    def counts(self, items: Iterable[int]) -> tuple[int, int, int]:
+        """(patients, studies, films) that match."""
+        films = positions(self.bitmap(items))
+        return distinct(self.patient[films]), distinct(self.study[films]), len(films)
+
+
+def positions(bitmap: np.ndarray) -> np.ndarray:
+    """The set bits of a (words,) uint64 bitmap, ascending; only words that are not zero are unpacked."""
+    words = np.flatnonzero(bitmap)
+    bits = np.unpackbits(bitmap[words].view(np.uint8).reshape(len(words), 8), axis=1, bitorder="little")
+    word, bit = np.nonzero(bits)
+    return words[word] * 64 + bit
+
+
+def distinct(ascending: np.ndarray) -> int:
+    """How many different values a sorted array holds."""
+    return int(np.count_nonzero(np.diff(ascending))) + 1 if len(ascending) else 0

@@ -1,0 +1,220 @@
+"""The verb `gaps`: find the uncovered patterns, gather the evidence of each, rank them, and file the table `gaps`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..config import as_dict
+from ..progress import Progress, part_of, silent
+from ..provenance import digest, note
+from ..workspace import Workspace, write_json
+from .attributes import attribute_names
+from .expected import FEWEST_FOR_PRIOR, MOST_FOR_PRIOR, Prior, expected_units, fit_prior, shrink
+from .mups import Search, find_mups
+from .rank import ranked
+from .reach import Reach, edits_of
+from .rows import Pattern, PatternCounter, Rows, load_rows
+from .rules import Rule, rules_of, why_impossible
+from .sentences import sentence
+from .settings import GapsSettings
+
+IMPOSSIBLE, AS_EXPECTED, RARER = "impossible", "rare as expected", "rarer than expected"
+#: Column → dtype of the table `gaps`, in order.
+COLUMNS = {
+    "gap_id": "str", "pattern": "str", "level": "int64", "sentence": "str", "patients": "int64", "studies": "int64",
+    "films": "int64", "count": "int64", "expected": "float64", "ratio": "float64", "low": "float64", "high": "float64",
+    "verdict": "str", "deficit": "int64", "test_films": "int64", "reachable": "int64", "score": "float64",
+    "rank": "int64", "unit": "str", "threshold": "int64", "editable": "bool",
+}  # fmt: skip
+STOPPED = {
+    "limit": "The search stopped at {limit:,} uncovered patterns. It is complete up to {complete} attributes; "
+    "lower --max-order or --threshold, or name fewer --attributes.",
+    "frequent": "The search stopped because too many patterns are frequent. It is complete up to {complete} attributes; "
+    "lower --max-order, raise --threshold, or use --values present.",
+}
+
+
+def pattern_text(pattern: Pattern) -> str:
+    """A pattern as the table stores it: JSON, keys sorted."""
+    return json.dumps(pattern, sort_keys=True, ensure_ascii=False)
+
+
+def gap_id(pattern: Pattern) -> str:
+    """The id of a pattern's gap: a hash of the pattern alone, so it stays the same from one run to the next."""
+    return digest(pattern)
+
+
+def in_split(frame: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The rows of one split, or all."""
+    return frame if split == "all" else frame[frame["split"] == split].reset_index(drop=True)
+
+
+def search_rows(rows: Rows, settings: GapsSettings, progress: Progress = silent) -> Search:
+    """The engine on these rows."""
+    return find_mups(
+        rows.bags(settings.unit), rows.attribute_of_item, settings.threshold,
+        min(settings.max_order, len(rows.attributes)), settings.limit, progress=progress,
+    )  # fmt: skip
+
+
+def gaps(workspace: Workspace, settings: GapsSettings, progress: Progress = silent) -> dict[str, Any]:
+    """Find the gaps and publish the table `gaps`, best ranked first.
+
+    Returns: mups (list of {gap_id, pattern, count, expected, verdict, sentence}), total (how many are listed),
+    impossible (how many a rule forbids), truncated, hint (why it stopped), complete (patterns of up to so many
+    attributes were all examined), units (how many patients, studies or films were counted), and the settings' unit,
+    threshold and split.
+
+    Raises: SettingError for an unknown attribute or a wrong rule, WorkspaceError before `ingest`.
+    """
+    names = attribute_names(settings.attributes)
+    rules = rules_of(workspace)
+    progress(0, 1000, "Reading the films")
+    frame = load_rows(workspace, "all", settings.include_synthetic)
+    rows = Rows.of(in_split(frame, settings.split), names, settings.values, domain=frame)
+    search = search_rows(rows, settings, part_of(progress, 0.1, 0.6))
+    table, impossible = gather(frame, rows, search, rules, settings, part_of(progress, 0.6, 0.95))
+    version = digest(as_dict(settings), [table_fingerprint(workspace)])
+    workspace.write_part("gaps", "gaps", table, version)
+    inputs = {"films": workspace.version("films"), "rows": digest(table_fingerprint(workspace))}
+    write_json(
+        workspace.path / "tables" / "gaps" / version / "note.json", note("gaps", as_dict(settings), inputs)
+    )
+    workspace.publish("gaps", version)
+    progress(1000, 1000, f"{len(table):,} gaps")
+    hint = STOPPED[search.reason].format(limit=settings.limit, complete=search.complete) if search.truncated else ""
+    return {
+        "mups": listed(table),
+        "total": len(table),
+        "impossible": impossible,
+        "truncated": search.truncated,
+        "hint": hint,
+        "complete": search.complete,
+        "units": search.total,
+        "unit": settings.unit,
+        "threshold": settings.threshold,
+        "split": settings.split,
+    }
+
+
+def table_fingerprint(workspace: Workspace) -> list[Any]:
+    """What the gaps were computed from: the parts of films and edits, and the decisions."""
+    parts = [
+        (table, part.name, part.stat().st_size)
+        for table in ("films", "edits")
+        for part in workspace.parts(table)
+    ]
+    return [*parts, workspace.records.latest_decisions().to_dict("records")]
+
+
+def listed(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The gaps as plain values for JSON; no expectation is None."""
+    return [
+        {
+            "gap_id": row.gap_id,
+            "pattern": json.loads(row.pattern),
+            "count": int(row.count),
+            "expected": None if np.isnan(row.expected) else round(float(row.expected), 3),
+            "verdict": row.verdict,
+            "sentence": row.sentence,
+        }
+        for row in table[["gap_id", "pattern", "count", "expected", "verdict", "sentence"]].itertuples(name="Gap")
+    ]
+
+
+def gather(
+    frame: pd.DataFrame, rows: Rows, search: Search, rules: tuple[Rule, ...], settings: GapsSettings,
+    progress: Progress = silent,
+) -> tuple[pd.DataFrame, int]:  # fmt: skip
+    """The table `gaps` of a search, and how many of its patterns a rule forbids.
+
+    frame: every film of the workspace (test films and sources are looked up in it); rows: the counted ones.
+    """
+    patterns = [rows.pattern(items) for items in search.mups]
+    reasons = [why_impossible(p, rules) for p in patterns]
+    impossible = sum(r is not None for r in reasons)
+    kept = [n for n, reason in enumerate(reasons) if settings.include_impossible or reason is None]
+    counter = PatternCounter.of(rows)
+    test = frame[(frame["split"] == "test") & (frame["origin"] == "real")].reset_index(drop=True)
+    test_counter = PatternCounter.of(Rows(test, rows.attributes))
+    reach = Reach(frame, rows.attributes)
+    mups = [search.mups[n] for n in kept]
+    expected, ratio, low, high = evidence(rows, counter, search, mups, rules, settings.unit)
+    records = []
+    for k, n in enumerate(kept):
+        if not k % 64:
+            progress(k, len(kept), "Gathering evidence")
+        pattern, items, count = patterns[n], search.mups[n], search.counts[n]
+        patients, studies, films = counter.counts(items)
+        verdict = IMPOSSIBLE if reasons[n] else RARER if high[k] < 1 else AS_EXPECTED
+        text = sentence(pattern, count, settings.threshold, settings.unit, expected[k])
+        records.append(
+            {
+                "gap_id": gap_id(pattern), "pattern": pattern_text(pattern), "level": len(items),
+                "sentence": f"{text} {reasons[n]}" if reasons[n] else text,
+                "patients": patients, "studies": studies, "films": films, "count": count,
+                "expected": expected[k], "ratio": ratio[k], "low": low[k], "high": high[k], "verdict": verdict,
+                "deficit": settings.threshold - count, "test_films": test_counter.film_count(sum(1 << i for i in items)),
+                "reachable": 0 if reasons[n] else reach.count(pattern), "score": 0.0, "rank": 0,
+                "unit": settings.unit, "threshold": settings.threshold,
+                "editable": reasons[n] is None and bool(edits_of(pattern)),
+            }
+        )  # fmt: skip
+    table = pd.DataFrame(records, columns=list(COLUMNS)).astype(COLUMNS)
+    return ranked(table)[list(COLUMNS)].astype(COLUMNS), impossible
+
+
+def evidence(
+    rows: Rows, counter: PatternCounter, search: Search, mups: list[tuple[int, ...]], rules: tuple[Rule, ...], unit: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Expected count, EBGM, EB05 and EB95 of each MUP; NaN for patterns of fewer than two items.
+
+    The prior of a level is fitted on a sample of all its patterns that were counted and that no rule forbids, frequent
+    ones and MUPs alike: on the MUPs alone it would take rarity for the rule.
+    """
+    known = {mask: count for level in search.frequent for mask, count in level.items()}
+    found = dict(zip(search.mups, search.counts, strict=True))
+    random = np.random.default_rng(0)
+    samples: dict[int, list[tuple[int, ...]]] = {}
+    for level in sorted({len(m) for m in mups if len(m) > 1}):
+        masks = search.frequent[level] if level < len(search.frequent) else {}
+        cells = [tuple(i for i in range(m.bit_length()) if m >> i & 1) for m in masks]
+        cells += [m for m in search.mups if len(m) == level]
+        chosen = random.permutation(len(cells))[:MOST_FOR_PRIOR]
+        sample = [cells[n] for n in np.sort(chosen)]
+        samples[level] = [c for c in sample if why_impossible(rows.pattern(c), rules) is None]
+    asked = list(dict.fromkeys([*mups, *(c for sample in samples.values() for c in sample)]))
+    needed = {0} | {sum(1 << i for i in c) ^ 0 for c in asked} | {m for c in asked for m in _proper_masks(c)}
+    film_count = known if unit == "film" else {m: counter.film_count(m) for m in needed}
+    expected = dict(zip(asked, expected_units(asked, film_count, known), strict=True))
+
+    def observed(cells: list[tuple[int, ...]]) -> np.ndarray:
+        return np.array([found[c] if c in found else known[sum(1 << i for i in c)] for c in cells], dtype=float)
+
+    def fit(cells: list[tuple[int, ...]]) -> Prior:
+        e = np.array([expected[c] for c in cells])
+        return fit_prior(observed(cells)[e > 0], e[e > 0])
+
+    result = np.full((4, len(mups)), np.nan)
+    result[0] = [expected[m] for m in mups]
+    pooled = [c for sample in samples.values() for c in sample]
+    for level, sample in samples.items():
+        where = [n for n, m in enumerate(mups) if len(m) == level]
+        prior = fit(sample if len(sample) >= FEWEST_FOR_PRIOR else pooled)
+        cells = [mups[n] for n in where]
+        result[1:, where] = shrink(prior, observed(cells), result[0, where])
+    return result[0], result[1], result[2], result[3]
+
+
+def _proper_masks(items: tuple[int, ...]) -> list[int]:
+    """Masks that `expected_units` asks for."""
+    from .expected import LARGEST_TABLE, subset_masks
+
+    if len(items) <= LARGEST_TABLE:
+        return subset_masks(items)[:-1]
+    full = sum(1 << i for i in items)
+    return [full ^ 1 << a ^ (1 << b if b != a else 0) for a in items for b in items]
