@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .config import as_dict, setting
 from .errors import DataError, FilmError, SettingError
 from .progress import Progress, part_of, silent
+from .schema import FRONTAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,8 @@ FILMS_PER_PART = 5_000
 TABLES = ("films", "quarantine", "missing_files")
 #: Settings that every adapter understands, because ingest itself does.
 COMMON = ("adapter", "source", "check_films", "workers")
+#: Rows, columns and problem of a film on disk.
+Check = tuple[int | None, int | None, str | None]
 #: Raised when the same input starts to give other tables.
 VERSION = 1
 
@@ -150,7 +153,11 @@ def _check_and_write(
 ) -> None:
     from .engines.local import map_shards
 
-    shards = [[path if path == path else None for path in pieces[n].films["path"]] for n in todo]
+    shards = []
+    for n in todo:
+        films = pieces[n].films
+        paths = [path if path == path else None for path in films["path"]]
+        shards.append(list(zip(paths, films["view"].isin(FRONTAL).tolist())))
     found = map_shards(partial(_Checker, settings.check_films), shards, settings.workers, progress, "looking at films")
     for n, checks in zip(todo, found):
         piece = _after_check(pieces[n], checks)
@@ -159,30 +166,31 @@ def _check_and_write(
 
 
 class _Checker:
-    """The actor: (rows, columns, problem) for each path; (None, None, None) where there is no file."""
+    """The actor: (rows, columns, problem) for each (path, frontal); (None, None, None) where there is no file."""
 
     def __init__(self, how: str) -> None:
         self.how = how
 
-    def __call__(self, paths: list[str | None]) -> list[tuple[int | None, int | None, str | None]]:
-        return [self.check(path) if path and self.how != "none" else (None, None, None) for path in paths]
+    def __call__(self, films: list[tuple[str | None, bool]]) -> list[Check]:
+        look = self.how != "none"
+        return [self.check(path, frontal) if path and look else (None, None, None) for path, frontal in films]
 
-    def check(self, path: str) -> tuple[int | None, int | None, str | None]:
-        """One film's size and problem."""
+    def check(self, path: str, frontal: bool) -> Check:
+        """One film's size and problem. The signs of inversion are those of a frontal film."""
         from .imaging import decode, looks_inverted, probe
 
         info = probe(path)
         problem = info.problem
         if self.how == "full" and problem is None:
             try:
-                if looks_inverted(decode(path, at_least=128)):
+                if looks_inverted(decode(path, at_least=128)) and frontal:
                     problem = "looks inverted (air bright, bone dark)"
             except FilmError as error:
                 problem = error.reason
         return info.rows, info.columns, problem
 
 
-def _after_check(piece: Batch, checks: list[tuple[int | None, int | None, str | None]]) -> Batch:
+def _after_check(piece: Batch, checks: list[Check]) -> Batch:
     """Sizes from the files themselves; films with a problem move to quarantine."""
     import pandas as pd
 
@@ -223,9 +231,9 @@ def _summary(workspace: Workspace) -> dict[str, Any]:
     reasons = workspace.query("ingest/reasons")
     splits = workspace.query("ingest/splits")
     return {
-        **{name: int(value) for name, value in counts.items()},
-        "reasons": dict(zip(reasons["reason"], reasons["n"].astype(int).tolist())),
-        "splits": dict(zip(splits["split"], splits["patients"].astype(int).tolist())),
+        **{str(name): int(value) for name, value in counts.items()},
+        "reasons": dict(zip(reasons["reason"].tolist(), reasons["n"].tolist())),
+        "splits": dict(zip(splits["split"].tolist(), splits["patients"].tolist())),
     }
 
 

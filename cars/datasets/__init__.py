@@ -60,9 +60,7 @@ class Adapter:
         """The tables that `read` uses; their hashes make the version and the provenance. Called after `read`."""
         raise NotImplementedError
 
-    def read(
-        self, source: str, workspace: Workspace, progress: Progress = silent, **options: Any
-    ) -> Iterator[Batch]:
+    def read(self, source: str, workspace: Workspace, progress: Progress = silent, **options: Any) -> Iterator[Batch]:
         """The data set in batches. A bad row goes to quarantine with its reason and good rows go on.
 
         Raises: DataError when a whole file is unusable (missing, a column renamed, not readable).

@@ -9,15 +9,25 @@ import hashlib
 import io
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError
-from ..schema import COLUMN_OF, FILM_COLUMNS, FILM_FILE_COLUMNS, NOT_MENTIONED, age_band, view_of
+from ..schema import (
+    COLUMN_OF,
+    FILM_COLUMNS,
+    FILM_FILE_COLUMNS,
+    FINDINGS,
+    HIERARCHY,
+    NOT_MENTIONED,
+    PRESENT,
+    age_band,
+    view_of,
+)  # fmt: skip
 from . import Batch
 
 FILMS_PER_BATCH = 50_000
@@ -32,9 +42,7 @@ class Quarantine:
     def __init__(self) -> None:
         self._frames: list[pd.DataFrame] = []
 
-    def add(
-        self, file: str, rows: Any, column: str, values: Any, reason: Any, dicom_ids: Any = None
-    ) -> None:
+    def add(self, file: str, rows: Any, column: str, values: Any, reason: Any, dicom_ids: Any = None) -> None:
         """Set rows aside. rows, values, reason, dicom_ids: sequences of one length, or one value for all."""
         frame = pd.DataFrame({"row": list(rows)})
         frame["file"], frame["column"] = file, column
@@ -82,7 +90,7 @@ def find(names: Sequence[str], folders: Sequence[Path]) -> Path | None:
     return None
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> Any:
     if path.suffix == ".gz":
         return gzip.open(path, "rb")
     if path.suffix == ".zip":
@@ -155,6 +163,49 @@ def _check_header(path: Path, header: list[str], required: Sequence[str]) -> Non
             near = difflib.get_close_matches(name, header, n=1, cutoff=0.5)
             nearest = f" The nearest is {near[0]!r}: rename it back?" if near else ""
             raise DataError(f"{path.name} has no column {name!r}.", f"Its columns are: {', '.join(header)}.{nearest}")
+
+
+# Labels -----------------------------------------------------------------------------------------------------------
+
+#: A label cell as CheXpert's labeler writes it → the code of a finding column.
+LABEL_CODES = {"1.0": 1, "1": 1, "0.0": 0, "0": 0, "-1.0": -1, "-1": -1, "": NOT_MENTIONED}
+
+
+def label_columns(
+    table: pd.DataFrame, names: dict[str, str], file: str, quarantine: Quarantine, codes: dict[str, int] | None = None
+) -> pd.DataFrame:
+    """Label cells as int8 codes under the findings' columns. names: finding → column in the file."""
+    codes = LABEL_CODES if codes is None else codes
+    allowed = ", ".join(word for word in codes if word)
+    for name in names.values():
+        bad = ~table[name].isin(codes)
+        table = quarantine.drop(table, bad, file, name, f"label is not one of {allowed} or blank")
+    found = {COLUMN_OF[finding]: table[name].map(codes).astype("int8") for finding, name in names.items()}
+    return table.drop(columns=list(set(names.values()))).assign(**found)
+
+
+def listed_findings(
+    lists: pd.Series, words_of: Mapping[str, Sequence[str]], split: Callable[[str], Iterable[str]]
+) -> pd.DataFrame:
+    """The 14 finding columns of films that carry a list of label words, such as "Effusion|Mass".
+
+    words_of: finding → the words that mean it. split: a list as text → its words.
+    A listed finding is present, and so are its parents in CheXpert's hierarchy; the others are not mentioned: a list
+    of what was seen says nothing about what was looked for and not found. Other words are left out.
+    """
+    parents = {child: parent for parent, children in HIERARCHY.items() for child in children}
+
+    def present(text: str) -> frozenset[str]:
+        words = set(split(text))
+        own = {finding for finding, its in words_of.items() if not words.isdisjoint(its)}
+        return frozenset(own | {parents[finding] for finding in own if finding in parents})
+
+    sets = {text: present(text) for text in lists.unique()}
+    columns = {
+        COLUMN_OF[finding]: lists.map({t: PRESENT if finding in s else NOT_MENTIONED for t, s in sets.items()})
+        for finding in FINDINGS
+    }
+    return pd.DataFrame(columns).astype("int8")
 
 
 # Checks shared by adapters -------------------------------------------------------------------------------------------
@@ -239,9 +290,7 @@ def look_for_files(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return frame.assign(path=frame["path"].where(there)), missing
 
 
-def batches(
-    films: pd.DataFrame, quarantine: Quarantine, dataset: str, limit: int | None = None
-) -> Iterator[Batch]:
+def batches(films: pd.DataFrame, quarantine: Quarantine, dataset: str, limit: int | None = None) -> Iterator[Batch]:
     """Sorted by patient, study and film, cut to `limit`, files looked for, in batches; always at least one."""
     films = films.sort_values(["subject_id", "study_id", "dicom_id"], kind="stable")
     films = films.head(limit) if limit else films

@@ -25,10 +25,10 @@ import pandas as pd
 from ..catalog import query
 from ..errors import DataError
 from ..progress import Progress, silent
-from ..schema import COLUMN_OF, FINDINGS, NOT_MENTIONED, SPLITS
+from ..schema import COLUMN_OF, FINDINGS, SPLITS
 from ..workspace import Workspace
 from . import DATASETS, Adapter, Batch
-from ._tables import Quarantine, batches, drop_duplicates, find, map_unique, read_table
+from ._tables import Quarantine, batches, drop_duplicates, find, label_columns, map_unique, read_table
 
 VERSIONS = ("2.1.0", "2.0.0")
 DICOM_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}"
@@ -36,8 +36,6 @@ DICOM_ID = r"[0-9a-f]{8}(?:-[0-9a-f]{8}){4}"
 SUBJECT_ID = STUDY_ID = r"\d{8}"
 #: YYYYMMDD. Only the year is computed with; a day past the month's end, as shifted dates can have, is let through.
 STUDY_DATE = r"(?:[12]\d{3}(?:0[1-9]|1[0-2])(?!00)\d{2})?"
-#: A label cell → the code of a finding column.
-LABEL_CODES = {"1.0": 1, "1": 1, "0.0": 0, "0": 0, "-1.0": -1, "-1": -1, "": NOT_MENTIONED}
 #: The 2.1.0 radiologist table says "Airspace Opacity" where the labelers say "Lung Opacity".
 TEST_LABEL_NAMES = {"Lung Opacity": "Airspace Opacity"}
 #: MIMIC-IV's race, by how the value starts → group. Anything else stated is "other".
@@ -104,15 +102,13 @@ class MimicCxrJpg(Adapter):
         "doi:10.13026/jsn5-t979; arXiv 1901.07042 (2019)."
     )
     patient_derived = True
-    options = ("patients", "admissions", "tables", "reports", "labeler", "test_labels", "limit")
+    options: tuple[str, ...] = ("patients", "admissions", "tables", "reports", "labeler", "test_labels", "limit")
     name = "mimic-cxr-jpg"
 
     def files(self, source: str, workspace: Workspace, **options: Any) -> list[Path]:
         return locate(Path(source), **options).tables()
 
-    def read(
-        self, source: str, workspace: Workspace, progress: Progress = silent, **options: Any
-    ) -> Iterator[Batch]:
+    def read(self, source: str, workspace: Workspace, progress: Progress = silent, **options: Any) -> Iterator[Batch]:
         """See Adapter.read. Options: patients, admissions, tables (folders or files), reports, labeler, test_labels,
         limit."""
         tree = locate(Path(source), **options)
@@ -241,20 +237,11 @@ def _split(path: Path, quarantine: Quarantine) -> pd.DataFrame:
     return drop_duplicates(table, "dicom_id", names[1:], path.name, quarantine)
 
 
-def _codes(table: pd.DataFrame, names: dict[str, str], file: str, quarantine: Quarantine) -> pd.DataFrame:
-    """Label cells as int8 codes under their columns' names. names: finding → column in the file."""
-    for name in names.values():
-        bad = ~table[name].isin(LABEL_CODES)
-        table = quarantine.drop(table, bad, file, name, "label is not one of 1.0, 0.0, -1.0 or blank")
-    codes = {COLUMN_OF[finding]: table[name].map(LABEL_CODES).astype("int8") for finding, name in names.items()}
-    return table.drop(columns=list(names.values())).assign(**codes)
-
-
 def _labels(path: Path, radiologist: Path | None, quarantine: Quarantine) -> pd.DataFrame:
     """study_id, subject_id and 14 codes; the radiologist's values stand in for the labeler's where they exist."""
     names = {finding: finding for finding in FINDINGS}
     table = read_table(path, ["subject_id", "study_id", *FINDINGS], quarantine)
-    table = _codes(_check_ids(table, path.name, quarantine), names, path.name, quarantine)
+    table = label_columns(_check_ids(table, path.name, quarantine), names, path.name, quarantine)
     columns = list(COLUMN_OF.values())
     table = drop_duplicates(table, "study_id", ["subject_id", *columns], path.name, quarantine)
     if radiologist is None:
@@ -265,7 +252,7 @@ def _labels(path: Path, radiologist: Path | None, quarantine: Quarantine) -> pd.
     own = own[["row", "study_id", *names.values()]]
     # study ids are whole numbers that some tools wrote as floats
     own["study_id"] = own["study_id"].str.removesuffix(".0")
-    own = _codes(_check_ids(own, radiologist.name, quarantine), names, radiologist.name, quarantine)
+    own = label_columns(_check_ids(own, radiologist.name, quarantine), names, radiologist.name, quarantine)
     found = [COLUMN_OF[finding] for finding in names]
     own = drop_duplicates(own, "study_id", found, radiologist.name, quarantine).set_index("study_id")
     table = table.set_index("study_id")
