@@ -103,6 +103,11 @@ def _in_processes(actor_factory: Callable[[], Any], shards: Sequence[Any], worke
         if not finished:
             for process in processes:
                 process.terminate()
+            for process in processes:
+                process.join(5)
+                if process.is_alive():
+                    process.kill()
+                    process.join()
 
 
 def _start(actor_factory: Callable[[], Any]) -> None:
