@@ -1,5 +1,113 @@
-"""Plug-ins: one generator a file. See docs/architecture.md."""
+"""Plug-ins: one generator a file. See docs/adding-a-generator.md.
 
+A generator edits films inside a region of interest (ROI) from one clinical feature vector to another. It works at its
+own square size; `composite` carries the *difference* back to the original film, so fine texture stays and every pixel
+outside the ROI is the source's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import DataError, SettingError
+from ..imaging import Placement
 from ..registry import Registry
+from ..schema import FINDINGS
 
 GENERATORS = Registry("generator", "cars.generators")
+
+#: "inversion" replays the film's own noise under the target vector; "inpaint" draws the ROI anew from noise.
+MODES: tuple[str, ...] = ("inversion", "inpaint")
+
+
+@dataclass(frozen=True)
+class EditRequest:
+    """One edit of one film.
+
+    image: uint8 (S, S), the square film at the generator's size.
+    roi: bool (S, S), not empty: the pixels that may change.
+    masks: bool (3, S, S): left lung, right lung, heart.
+    vector_from, vector_to: int8 (14,), codes of schema.FINDING_VALUES, of what the ROI shows before and after.
+    view, sex, age: never edited; the generator is told them. age in years or None.
+    seed: the same request with the same seed gives the same film.
+    mode: one of MODES. guidance: w ≥ 0; the prediction is source + w · (target − source), so 1 follows the target plainly.
+    skip: share of the noisiest steps left out, in [0, 1). hide_masks: whether the outlines are kept from the network
+    inside the ROI, which a finding that changes them needs.
+    """
+
+    image: np.ndarray
+    roi: np.ndarray
+    masks: np.ndarray
+    vector_from: np.ndarray
+    vector_to: np.ndarray
+    view: str = "unknown"
+    sex: str = "unknown"
+    age: float | None = None
+    seed: int = 0
+    mode: str = "inversion"
+    guidance: float = 3.0
+    skip: float = 0.0
+    steps: int = 20
+    hide_masks: bool = True
+
+    def sham(self) -> EditRequest:
+        """The same edit with nothing asked for: same ROI, seed, mode and guidance, unchanged vector."""
+        return replace(self, vector_to=self.vector_from)
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """edited: float32 (S, S) in [0, 255], equal to the source outside the ROI. drift: mean absolute change outside the ROI,
+    grey levels, before the source's own pixels were put back."""
+
+    edited: np.ndarray
+    drift: float
+
+
+def check(requests: Sequence[EditRequest], size: int) -> None:
+    """Refuse requests that are not of this size, empty in their ROI, or out of range.
+
+    Raises: DataError for arrays, SettingError for settings.
+    """
+    for request in requests:
+        for name, array, shape, kind in (
+            ("image", request.image, (size, size), np.uint8),
+            ("roi", request.roi, (size, size), bool),
+            ("masks", request.masks, (3, size, size), bool),
+        ):
+            if array.shape != shape or array.dtype != kind:
+                raise DataError(
+                    f"An edit's {name} is {array.dtype} {array.shape}; this generator takes {np.dtype(kind)} {shape}.",
+                    "Use imaging.square for films and Placement.to_square for regions.",
+                )
+        for name, vector in (("vector_from", request.vector_from), ("vector_to", request.vector_to)):
+            if np.shape(vector) != (len(FINDINGS),):
+                raise DataError(f"{name} has the shape {np.shape(vector)}, not ({len(FINDINGS)},).", "Pass all findings.")
+        if not request.roi.any():
+            raise DataError("The ROI of an edit is empty.", "Use synth.roi.roi_for.")
+        if request.mode not in MODES:
+            raise SettingError(f"mode = {request.mode!r} is not allowed.", f"Choose one of: {', '.join(MODES)}.")
+        if request.guidance < 0 or not 0 <= request.skip < 1 or request.steps < 1:
+            raise SettingError(
+                f"guidance = {request.guidance}, skip = {request.skip}, steps = {request.steps} are out of range.",
+                "guidance is at least 0, skip in [0, 1), steps at least 1.",
+            )
+
+
+def composite(film: np.ndarray, source: np.ndarray, edited: np.ndarray, weights: np.ndarray, place: Placement) -> np.ndarray:
+    """An edit made at the generator's size, carried to the original film.
+
+    Args:
+        film: uint8 (H, W), the original.
+        source, edited: (S, S) in [0, 255], before and after at the generator's size.
+        weights: float (H, W) in [0, 1], the feathered ROI at the original size; 0 outside the ROI.
+        place: where the film lies in its square.
+
+    Returns: uint8 (H, W); equal to `film` to the bit where weights are 0.
+    """
+    difference = place.to_original(np.asarray(edited, np.float32) - np.asarray(source, np.float32))
+    changed = np.clip(np.rint(film + difference * weights), 0, 255).astype(np.uint8)
+    return np.where(weights > 0, changed, film)

@@ -22,6 +22,7 @@ from cars.workspace import write_text
 
 HERE = Path(__file__).resolve().parent
 log = logging.getLogger("train_editor")
+_said = [0.0]
 
 CARD = """# The editor "cars"
 
@@ -78,7 +79,8 @@ def main() -> None:
 
 
 def _say(done: int, total: int, message: str) -> None:
-    if done % 10 == 0:
+    if done in (0, total) or time.monotonic() - _said[0] > 20:
+        _said[0] = time.monotonic()
         log.info("%d/%d %s", done, total, message)
 
 

@@ -1,0 +1,197 @@
+"""The generator that CARS ships: concept-conditioned diffusion at 64 px, with two ways to edit.
+
+Inversion (edit-friendly DDPM inversion: Huberman-Spiegelglas et al. 2023, "An Edit Friendly DDPM Noise Space",
+arXiv 2304.06140): noise the film independently to every level, read off the noise that the sampler would have needed to walk
+through exactly these, and walk again with that noise under the target vector. What the vectors agree on stays.
+
+Inpainting: draw the ROI from fresh noise under the target vector, guided away from the source vector, while the
+outside follows the film (Lugmayr et al. 2022, "RePaint", arXiv 2201.09865, without its resampling).
+
+In both, the latent outside the ROI is replaced by the film's own latent of the same noise level after every step.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ResourceError
+from ..nets import packaged
+from ..schema import FINDINGS
+from ..torchbox import autocast
+from ..torchbox import device as choose_device
+from . import GENERATORS, EditRequest, EditResult, check
+
+
+@GENERATORS.register("cars")
+class CarsGenerator:
+    """Edits frontal films at 64 px.
+
+    folder: an editor's folder to use in place of the packaged one.
+    """
+
+    size = 64
+    findings = tuple(f for f in FINDINGS if f != "No Finding")
+    licence = "Apache-2.0"
+
+    def __init__(self, folder: Path | str | None = None) -> None:
+        self.folder = folder
+        self.device = "cpu"
+        self.net: Any = None
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.folder) if self.folder else packaged("editor")
+
+    @cached_property
+    def revision(self) -> str:
+        """First 12 hex digits of the SHA-256 of the weights."""
+        from ..nets.concept_unet import WEIGHTS
+        from ..provenance import file_digest
+
+        return file_digest(self._folder / "unet" / WEIGHTS, 12)
+
+    def load(self, device: str = "auto") -> CarsGenerator:
+        """Read the weights. Raises: MissingDependency when they are not there."""
+        from ..nets.concept_unet import load
+
+        self.device = choose_device(device)
+        self.net, config = load(self._folder, self.device)
+        self.size = int(config["size"])
+        return self
+
+    def edit(self, requests: Sequence[EditRequest]) -> list[EditResult]:
+        """The edits, in the order asked for; requests of one mode and number of steps go through the network together.
+
+        Raises: DataError and SettingError as `generators.check`, ResourceError when the batch does not fit the device.
+        """
+        if self.net is None:
+            self.load()
+        check(requests, self.size)
+        groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+        results: dict[int, EditResult] = {}
+        for n, request in enumerate(requests):
+            if request.mode == "inversion" and np.array_equal(request.vector_from, request.vector_to):
+                # the walk under an unchanged vector is the film's own (tests prove it), so it need not be walked
+                results[n] = EditResult(request.image.astype(np.float32), 0.0)
+            else:
+                groups[request.mode, request.steps, request.skip].append(n)
+        for (mode, steps, skip), members in groups.items():
+            for n, result in zip(members, self._edit([requests[n] for n in members], mode, steps, skip)):
+                results[n] = result
+        return [results[n] for n in range(len(requests))]
+
+    def _edit(self, requests: list[EditRequest], mode: str, steps: int, skip: float) -> list[EditResult]:
+        from ..nets.concept_unet import torch
+
+        try:
+            with torch.inference_mode(), autocast(self.device):
+                walk = _Walk(self.net, requests, steps, self.device)
+                final = walk.inversion(skip) if mode == "inversion" else walk.inpaint()
+        except torch.OutOfMemoryError:
+            raise ResourceError(
+                f"The device's memory is too small for {len(requests)} edits at once.", "Choose a smaller batch."
+            ) from None
+        return walk.results(final)
+
+
+class _Walk:
+    """The sampler on one batch of requests. Films are (B, 1, S, S) float32 in [-1, 1]."""
+
+    def __init__(self, net: Any, requests: list[EditRequest], steps: int, device: str) -> None:
+        from ..nets.concept_unet import context_of, encode, scheduler, torch
+
+        self.net, self.torch = net, torch
+
+        def tensor(name: str) -> Any:
+            stacked = np.stack([getattr(r, name) for r in requests]).astype(np.float32)
+            return torch.from_numpy(stacked).to(device)
+
+        def tokens(name: str) -> Any:
+            vectors = np.stack([getattr(r, name) for r in requests])
+            ages = [float("nan") if r.age is None else r.age for r in requests]
+            return torch.from_numpy(encode(vectors, [r.view for r in requests], [r.sex for r in requests], ages)).to(device)
+
+        self.source = tensor("image")[:, None] / 127.5 - 1
+        self.roi = tensor("roi")[:, None]
+        hide = torch.tensor([r.hide_masks for r in requests], device=device)
+        self.context = context_of(self.source, self.roi, tensor("masks"), hide)
+        self.before, self.after = tokens("vector_from"), tokens("vector_to")
+        self.guidance = torch.tensor([r.guidance for r in requests], device=device)[:, None, None, None]
+        plan = scheduler()
+        plan.set_timesteps(steps)
+        #: noise levels from the noisiest to 0: alpha-bar of each level, and of the film itself (1) at the end
+        self.steps = [int(t) for t in plan.timesteps]
+        self.alpha = [float(plan.alphas_cumprod[t]) for t in self.steps] + [1.0]
+        # each film has its own noise, so a request's result does not depend on its neighbours in the batch
+        self.noise = torch.stack([self._draw(r.seed, steps + 1) for r in requests], dim=1).to(device)
+
+    def _draw(self, seed: int, levels: int) -> Any:
+        """(levels, 1, S, S) standard normal from one seed, always drawn on the CPU."""
+        generator = self.torch.Generator().manual_seed(seed)
+        return self.torch.randn((levels, *self.source.shape[1:]), generator=generator)
+
+    def results(self, final: Any) -> list[EditResult]:
+        """Put the source back outside the ROI, and say how far the network had drifted from it there."""
+        final = final.clamp(-1, 1)
+        outside = 1 - self.roi
+        drift = (127.5 * (final - self.source).abs() * outside).sum((1, 2, 3)) / outside.sum((1, 2, 3)).clamp(min=1)
+        edited = 127.5 * (self.roi * final + outside * self.source + 1)
+        return [EditResult(e, float(d)) for e, d in zip(edited[:, 0].float().cpu().numpy(), drift)]
+
+    def _v(self, x: Any, level: int, tokens: Any) -> Any:
+        steps = self.torch.full((len(x),), self.steps[level], device=x.device)
+        return self.net(x, steps, tokens, self.context).float()
+
+    def _mean(self, x: Any, v: Any, level: int) -> Any:
+        """The sampler's mean of the next latent given a prediction of v: DDPM's posterior, as DDIM with η = 1 writes it."""
+        a, b = self.alpha[level], self.alpha[level + 1]
+        clean = (a**0.5 * x - (1 - a) ** 0.5 * v).clamp(-1.2, 1.2)
+        noise = (x - a**0.5 * clean) / (1 - a) ** 0.5
+        return b**0.5 * clean + max(0.0, 1 - b - self._spread(level) ** 2) ** 0.5 * noise
+
+    def _spread(self, level: int) -> float:
+        """σ of the sampler's step from this level to the next; 0 on the last."""
+        a, b = self.alpha[level], self.alpha[level + 1]
+        return ((1 - b) / (1 - a)) ** 0.5 * max(0.0, 1 - a / b) ** 0.5
+
+    def _latent(self, level: int) -> Any:
+        """The film at a noise level, noised independently of the other levels; at the last, the film itself."""
+        a = self.alpha[level]
+        return a**0.5 * self.source + (1 - a) ** 0.5 * self.noise[level]
+
+    def _guided(self, x: Any, level: int, v_before: Any) -> Any:
+        return v_before + self.guidance * (self._v(x, level, self.after) - v_before)
+
+    def inversion(self, skip: float) -> Any:
+        """Walk from the level after the skipped share of steps; the film's own residual is added after each step."""
+        first = int(skip * len(self.steps))
+        x = self._latent(first)
+        for level in range(first, len(self.steps)):
+            latent, following = self._latent(level), self._latent(level + 1)
+            residual = following - self._mean(latent, self._v(latent, level, self.before), level)
+            v_before = self._v(x, level, self.before)
+            x = self._mean(x, self._guided(x, level, v_before), level) + residual
+            if level + 1 < len(self.steps):
+                x = self._blend(x, following)
+        return x
+
+    def inpaint(self) -> Any:
+        """The ROI from noise, the outside from the film."""
+        x = self.noise[0] if self.alpha[0] < 1e-3 else self._latent(0)
+        # fresh noise for the steps, other than that of the outside's latents
+        fresh = self.torch.flip(self.noise, dims=(0,)).roll(1, dims=-1)
+        for level in range(len(self.steps)):
+            v_before = self._v(x, level, self.before)
+            x = self._mean(x, self._guided(x, level, v_before), level) + self._spread(level) * fresh[level]
+            if level + 1 < len(self.steps):
+                x = self._blend(x, self._latent(level + 1))
+        return x
+
+    def _blend(self, x: Any, latent: Any) -> Any:
+        return self.roi * x + (1 - self.roi) * latent

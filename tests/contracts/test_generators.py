@@ -1,0 +1,88 @@
+"""Every registered generator keeps the contract of cars/generators: a new one is tested on arrival."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cars.errors import CarsError, DataError, MissingDependency, SettingError
+from cars.generators import GENERATORS, MODES, EditRequest
+from cars.schema import FINDINGS
+
+pytestmark = pytest.mark.parametrize("name", GENERATORS.names())
+
+
+def loaded(name: str):
+    try:
+        return GENERATORS.get(name)().load("cpu")
+    except MissingDependency as error:
+        assert error.hint, "a missing weight file must say how to get it"
+        pytest.skip(f"{name}: {error.message}")
+
+
+def request(size: int, **changes) -> EditRequest:
+    y, x = np.mgrid[:size, :size] / size
+    masks = np.stack([abs(x - c) < 0.14 for c in (0.7, 0.3, 0.5)]) & (abs(y - 0.5) < 0.3)
+    rng = np.random.default_rng(0)
+    before, after = np.full(14, -2, np.int8), np.full(14, -2, np.int8)
+    before[FINDINGS.index("Pneumothorax")], after[FINDINGS.index("Pneumothorax")] = 0, 1
+    given = {
+        "image": rng.integers(0, 256, (size, size), dtype=np.uint8), "roi": masks[0], "masks": masks,
+        "vector_from": before, "vector_to": after, "view": "PA", "sex": "F", "age": 60.0, "steps": 3,
+    }  # fmt: skip
+    return EditRequest(**{**given, **changes})
+
+
+def test_declares_what_it_is(name):
+    kind = GENERATORS.get(name)
+    assert kind.size % 8 == 0
+    assert set(kind.findings) <= set(FINDINGS) - {"No Finding"}
+    assert kind.findings
+    assert isinstance(kind.licence, str)
+    assert kind.licence
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_changes_the_roi_and_nothing_else(name, mode):
+    generator = loaded(name)
+    asked = request(generator.size, mode=mode)
+    [result] = generator.edit([asked])
+    assert result.edited.shape == asked.image.shape
+    assert result.edited.dtype == np.float32
+    assert 0 <= result.edited.min()
+    assert result.edited.max() <= 255
+    assert np.abs(result.edited - asked.image)[~asked.roi].max() < 0.01
+    assert np.abs(result.edited - asked.image)[asked.roi].max() > 0.5
+    assert result.drift >= 0
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_seed_decides_and_neighbours_in_the_batch_do_not(name, mode):
+    generator = loaded(name)
+    one, other = request(generator.size, mode=mode, seed=1), request(generator.size, mode=mode, seed=2)
+    [alone] = generator.edit([one])
+    together = generator.edit([other, one])
+    np.testing.assert_allclose(together[1].edited, alone.edited, atol=0.05)
+    assert np.abs(together[0].edited - alone.edited).max() > 0.5
+
+
+def test_a_revision_names_the_weights(name):
+    assert len(loaded(name).revision) >= 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"mode": "paint"}, SettingError),
+        ({"guidance": -1.0}, SettingError),
+        ({"skip": 1.0}, SettingError),
+        ({"roi": np.zeros((8, 8), bool)}, DataError),
+        ({"vector_to": np.zeros(3, np.int8)}, DataError),
+    ],
+)
+def test_wrong_requests_are_refused_with_a_hint(name, changes, kind):
+    generator = loaded(name)
+    with pytest.raises(kind) as caught:
+        generator.edit([request(generator.size, **changes)])
+    assert isinstance(caught.value, CarsError)
+    assert caught.value.hint
