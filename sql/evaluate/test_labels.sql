@@ -1,0 +1,8 @@
+-- What do the labels say of these films, as far as they are test films today?
+SELECT
+    dicom_id, subject_id,
+    atelectasis, cardiomegaly, consolidation, edema, enlarged_cardiomediastinum, fracture, lung_lesion, lung_opacity,
+    no_finding, pleural_effusion, pleural_other, pneumonia, pneumothorax, support_devices
+FROM films
+WHERE split = 'test' AND dicom_id IN (SELECT unnest($ids))
+ORDER BY dicom_id

@@ -1,0 +1,251 @@
+"""Fine-tuning: equal steps, resumable after SIGKILL to the same numbers, and blind to the test films."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cars import schema
+from cars.errors import Cancelled, SettingError, WorkspaceError
+from cars.evaluate import FinetuneSettings, finetune
+from cars.evaluate.settings import ARMS
+from cars.evaluate.training import augment, batch_rows, better, masked_bce
+from cars.torchbox import torch
+
+from .conftest import make_workspace
+
+FAST = dict(backbones="tiny", size=32, steps=12, check_every=4, lr=1e-2, batch=16, device="cpu")
+
+
+def settings(**more):
+    return FinetuneSettings(**{**FAST, **more})
+
+
+def weights_of(workspace):
+    """(arm, seed) → hash of the unit's weights."""
+    units = workspace.read("units")
+    return {(r.arm, r.seed): r.weights_sha256 for r in units.itertuples()}
+
+
+def test_makes_every_unit_and_says_what_it_used(lesions):
+    result = finetune(lesions, settings(seeds=2))
+    assert len(result["units"]) == result["trained"] == 4
+    assert result["sets"]["train real"] | {"positives": None} == {
+        "films": 72, "patients": 36, "synthetic": 0, "positives": None,
+    }  # fmt: skip
+    assert result["sets"]["train real+cars"]["synthetic"] == 11
+    units = lesions.read("units")
+    assert sorted(zip(units["arm"], units["seed"])) == [("real", 0), ("real", 1), ("real+cars", 0), ("real+cars", 1)]
+    for unit in units.itertuples():
+        folder = lesions.path / unit.path
+        assert {p.name for p in folder.iterdir()} == {"config.json", "log.json", "result.json", "weights.safetensors"}
+        log = json.loads((folder / "log.json").read_text())
+        assert [check["step"] for check in log] == [4, 8, 12], "the same steps for every arm"
+        assert unit.best_step in (4, 8, 12)
+    auprc = result["backbones"]["tiny"]["real"]["auprc"]
+    assert auprc["low"] <= auprc["value"] <= auprc["high"]
+    assert auprc["n"] == 24
+
+
+def test_predictions_are_of_validate_and_test_films_only(lesions):
+    finetune(lesions, settings())
+    films = lesions.read("films").set_index("dicom_id")
+    for _, rows in lesions.read("predictions").groupby("unit"):
+        assert sorted(rows["dicom_id"]) == sorted(films.index[films["split"].isin(["validate", "test"])])
+        assert (films.loc[rows["dicom_id"], "split"].to_numpy() == rows["split"].to_numpy()).all()
+        prob = rows[[f"prob_{slug}" for slug in schema.COLUMN_OF.values()]].to_numpy()
+        assert ((prob >= 0) & (prob <= 1)).all()
+
+
+def test_it_learns(lesions):
+    result = finetune(lesions, settings(steps=60, check_every=20, arms="real"))
+    assert result["backbones"]["tiny"]["real"]["auroc"]["value"] > 0.9
+
+
+def test_again_trains_nothing(lesions):
+    first = finetune(lesions, settings())
+    again = finetune(lesions, settings())
+    assert again["trained"] == 0
+    assert again["backbones"] == first["backbones"]
+
+
+def test_a_unit_of_another_run_is_used_again(lesions):
+    finetune(lesions, settings(arms="real"))
+    result = finetune(lesions, settings())
+    assert result["trained"] == 1, "the arm real is there already"
+    lesions.records.decide("edit0000", "reject")
+    assert finetune(lesions, settings())["trained"] == 1, "the arm with edits learns from other edits now"
+
+
+def test_shuffled_test_labels_change_no_training_artefact(lesions):
+    finetune(lesions, settings())
+    before = weights_of(lesions), lesions.read("units")["temperature"].tolist()
+    other = make_workspace(lesions.path.parent / "other")
+    films = other.read("films")
+    test = films["split"] == "test"
+    columns = list(schema.COLUMN_OF.values())
+    shuffled = films.loc[test, columns].to_numpy()[::-1]
+    assert (shuffled != films.loc[test, columns].to_numpy()).any()
+    films.loc[test, columns] = shuffled
+    other.write_part("films", "0", films)
+    finetune(other, settings())
+    assert (weights_of(other), other.read("units")["temperature"].tolist()) == before
+
+
+def test_shuffled_train_labels_do_change_it(lesions):
+    finetune(lesions, settings(arms="real"))
+    before = weights_of(lesions)
+    films = lesions.read("films")
+    train = films["split"] == "train"
+    films.loc[train, "pneumothorax"] = films.loc[train, "pneumothorax"].to_numpy()[::-1]
+    lesions.write_part("films", "0", films)
+    assert finetune(lesions, settings(arms="real"))["trained"] == 1
+    assert set(lesions.read("units")["weights_sha256"]) > set(before.values())
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, {tests!r})
+from cars.backbones import BACKBONES
+from cars.evaluate import FinetuneSettings, finetune
+from cars.workspace import Workspace
+from evaluate.conftest import Tiny
+import torch
+torch.set_num_threads(1)
+BACKBONES.names()
+BACKBONES._items["tiny"] = Tiny
+calls = 0
+def progress(done, total, message=""):
+    global calls
+    calls += "step" in message
+    if calls == {kill_at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+finetune(Workspace.open({path!r}), FinetuneSettings(**{fast!r}), progress)
+"""
+
+
+def test_killed_and_run_again_gives_the_same_numbers(lesions, tmp_path):
+    threads = torch().get_num_threads()
+    torch().set_num_threads(1)
+    try:
+        finetune(lesions, settings())
+        killed = make_workspace(tmp_path / "killed")
+        script = KILLED.format(
+            tests=str(Path(__file__).parents[1]), path=str(killed.path), fast=FAST, kill_at=19
+        )  # in the second unit, after its first checkpoint
+        root = Path(__file__).parents[2]
+        done = subprocess.run([sys.executable, "-c", script], cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        assert done.returncode == -signal.SIGKILL
+        assert list(killed.path.glob("runs/*/*/checkpoint.pt")), "it was killed inside a unit"
+        result = finetune(killed, settings())
+        assert result["trained"] == 1
+    finally:
+        torch().set_num_threads(threads)
+    assert weights_of(killed) == weights_of(lesions)
+    columns = ["unit", "dicom_id", *[c for c in lesions.read("predictions") if c.startswith("prob_")]]
+    both = [w.read("predictions")[columns].sort_values(["unit", "dicom_id"]) for w in (killed, lesions)]
+    pd.testing.assert_frame_equal(both[0].reset_index(drop=True), both[1].reset_index(drop=True))
+    assert not list(killed.path.glob("runs/*/*/.*.tmp"))
+
+
+def test_a_cancelled_run_keeps_what_is_done(lesions):
+    def stop(done, total, message=""):
+        if "real+cars" in message:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        finetune(lesions, settings(), stop)
+    assert lesions.read("units")["arm"].tolist() == ["real"]
+    assert finetune(lesions, settings())["trained"] == 1
+
+
+def test_a_film_that_cannot_be_decoded_is_left_out_and_counted(lesions):
+    films = lesions.read("films")
+    for split in ("train", "test"):
+        Path(films.loc[films["split"] == split, "path"].iloc[0]).write_bytes(b"not an image")
+    result = finetune(lesions, settings())
+    assert result["undecodable"] == 2
+    assert result["sets"]["test"]["films"] == 23
+    assert result["sets"]["train real"]["films"] == 71
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"backbones": "resnet9000"}, "resnet9000"),
+        ({"arms": "real,fake"}, r"'fake'.*real\+cars"),
+        ({"arms": " , "}, "arms is empty"),
+    ],
+)
+def test_wrong_names_are_refused_before_training(lesions, wrong, says):
+    with pytest.raises(SettingError, match=says):
+        finetune(lesions, settings(**wrong))
+    assert not (lesions.path / "runs").exists()
+
+
+def test_without_edits_the_whole_run_is_refused_before_training(tmp_path):
+    workspace = make_workspace(tmp_path / "ws", edits=0)
+    with pytest.raises(WorkspaceError, match="needs accepted edits"):
+        finetune(workspace, settings())
+    assert not (workspace.path / "runs").exists()
+
+
+def test_a_learning_rate_that_diverges_is_quoted(lesions):
+    with pytest.raises(SettingError, match="lr = 1e\\+30"):
+        finetune(lesions, settings(arms="real", lr=1e30))
+
+
+# The parts --------------------------------------------------------------------------------------------------------
+
+
+def test_every_film_is_seen_once_an_epoch():
+    rows = np.concatenate([batch_rows(10, 4, step, seed=1) for step in range(5)])
+    assert sorted(rows[:10]) == sorted(rows[10:]) == list(range(10))
+    assert rows[:10].tolist() != rows[10:].tolist()
+    assert batch_rows(3, 8, 2, seed=0).shape == (8,), "a batch may be larger than the data"
+
+
+def test_augmentation_is_light_and_seeded():
+    module = torch()
+    films = module.zeros(4, 1, 32, 32)
+    films[:, :, 8:24, 4:12] = 200.0  # off centre, on the left: a mirror image would move it to the right
+    one = augment(films, np.random.default_rng(0))
+    assert one.shape == films.shape
+    assert module.equal(one, augment(films, np.random.default_rng(0)))
+    assert not module.equal(one[0], one[1])
+    for film in one:
+        bright = film[0] > 120
+        assert bright[:, :16].sum() > 10 * bright[:, 16:].sum()
+        assert 0 <= film.min() <= film.max() <= 255
+
+
+def test_masked_loss_by_hand():
+    module = torch()
+    logits = module.tensor([[0.0, 5.0]])
+    loss = masked_bce(logits, module.tensor([[1.0, 0.0]]), module.tensor([[1.0, 0.0]]))
+    assert float(loss) == pytest.approx(math.log(2))
+    assert float(masked_bce(logits, module.tensor([[1.0, 0.0]]), module.zeros(1, 2))) == 0.0
+
+
+def test_the_best_check():
+    nan = float("nan")
+    assert better((0.2, 9.0), None)
+    assert better((0.3, 9.0), (0.2, 1.0))
+    assert not better((0.2, 0.5), (0.3, 1.0))
+    assert better((0.3, 0.5), (0.3, 1.0)), "of two alike, the lower loss"
+    assert better((nan, 0.5), (nan, 1.0))
+    assert not better((nan, 1.5), (nan, 1.0))
+
+
+def test_every_arm_is_explained():
+    help_text = FinetuneSettings.__dataclass_fields__["arms"].metadata["help"]
+    assert all(arm in help_text and text for arm, text in ARMS.items())
