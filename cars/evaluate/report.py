@@ -158,8 +158,8 @@ def sentences(gains: pd.DataFrame, level: float = 0.95) -> dict[str, dict[str, s
 def _sentence(row: dict[Any, Any], level: float) -> str:
     if row["verdict"] == "undefined":
         return (
-            f"{row['backbone']}: {row['arm']} and real cannot be compared, since no finding has enough positive and negative "
-            f"test patients (or training positives); {row['n']} test films."
+            f"{row['backbone']}: {row['arm']} and real cannot be compared, since no finding has enough positive and "
+            f"negative test patients, or training positives."
         )
     found = {
         "better": f"{row['arm']} is better than real",
@@ -168,8 +168,8 @@ def _sentence(row: dict[Any, Any], level: float) -> str:
     }[row["verdict"]]
     text = (
         f"{row['backbone']}: {found}: macro AUPRC {row['value']:+.3f} ({level:.0%} interval {row['low']:+.3f} to "
-        f"{row['high']:+.3f}; Holm-adjusted p {row['p_holm']:.3f}) over {row['findings']} findings on {row['n']} test films of "
-        f"{row['patients']} patients"
+        f"{row['high']:+.3f}; Holm-adjusted p {row['p_holm']:.3f}) over {row['findings']} findings on "
+        f"{row['n']} test films of {row['patients']} patients"
     )
     if row["seeds"] == 1:
         return f"{text}. One training seed: the interval leaves out the noise of training itself."
