@@ -64,9 +64,7 @@ def attribute_names(text: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def attributes_of(
-    names: Iterable[str], values: str = "present", races: Iterable[str] = ()
-) -> tuple[Attribute, ...]:
+def attributes_of(names: Iterable[str], values: str = "present", races: Iterable[str] = ()) -> tuple[Attribute, ...]:
     """The attributes with their domains.
 
     Args:

@@ -156,9 +156,8 @@ def _merge(rows: list[np.ndarray], unit: np.ndarray, items: int) -> Bags:
         weights.append(np.ones(int(large.sum())))
     if not bags:
         return Bags(tuple(m[:0] for m in rows), np.zeros(0, dtype=np.int64), np.zeros(0), items)
-    return Bags(
-        tuple(np.concatenate(words) for words in masks), np.concatenate(bags), np.concatenate(weights).astype(float), items
-    )
+    merged = tuple(np.concatenate(words) for words in masks)
+    return Bags(merged, np.concatenate(bags), np.concatenate(weights).astype(float), items)
 
 
 def extension_counts(masks: tuple[np.ndarray, ...], bag: np.ndarray, weight: np.ndarray, items: int) -> np.ndarray:
@@ -211,7 +210,8 @@ def find_mups(
         walker.reset()
         for done, prefix in enumerate(prefixes):
             if not done % 256:
-                progress(done, len(prefixes), f"Patterns of {level}")
+                share = (level - 1 + done / len(prefixes)) / max_order
+                progress(round(1000 * share), 1000, f"Patterns of {level} attributes")
             own = sum(1 << i for i in prefix)
             later = everything & ~((1 << (prefix[-1] + 1)) - 1) if prefix else everything
             for i in prefix:

@@ -31,7 +31,7 @@ def score_parts(gaps: pd.DataFrame) -> pd.DataFrame:
 
 
 def ranked(gaps: pd.DataFrame) -> pd.DataFrame:
-    """The gaps with `score` and `rank` (from 1), best first; impossible ones last, ties by level and then by pattern."""
+    """The gaps with `score` and `rank` (from 1), best first; impossible ones last, ties by level, then by pattern."""
     parts = score_parts(gaps)
     score = sum(weight * parts[name] for name, weight in WEIGHTS.items())
     gaps = gaps.assign(score=score, impossible=gaps["verdict"] == "impossible")

@@ -49,7 +49,9 @@ class Rows:
     attributes: tuple[Attribute, ...]
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, names: Iterable[str], values: str = "present", domain: pd.DataFrame | None = None) -> Rows:
+    def of(
+        cls, frame: pd.DataFrame, names: Iterable[str], values: str = "present", domain: pd.DataFrame | None = None
+    ) -> Rows:
         """The rows of a frame. `domain`: the frame whose race groups are searched for, by default the same one."""
         races = (frame if domain is None else domain)["race"].unique()
         return cls(frame, attributes_of(names, values, races))

@@ -13,7 +13,18 @@ from ..progress import Progress, part_of, silent
 from ..provenance import digest, note
 from ..workspace import Workspace, write_json
 from .attributes import attribute_names
-from .expected import FEWEST_FOR_PRIOR, MOST_FOR_PRIOR, Prior, expected_units, fit_prior, shrink
+from .expected import (
+    FEWEST_FOR_PRIOR,
+    MOST_FOR_PRIOR,
+    VAGUE,
+    calibration,
+    expected_films,
+    films_per_unit,
+    fit_prior,
+    mask_of,
+    shrink,
+    subsets_needed,
+)  # fmt: skip
 from .mups import Search, find_mups
 from .rank import ranked
 from .reach import Reach, edits_of
@@ -33,7 +44,7 @@ COLUMNS = {
 STOPPED = {
     "limit": "The search stopped at {limit:,} uncovered patterns. It is complete up to {complete} attributes; "
     "lower --max-order or --threshold, or name fewer --attributes.",
-    "frequent": "The search stopped because too many patterns are frequent. It is complete up to {complete} attributes; "
+    "frequent": "The search stopped: too many patterns are frequent. It is complete up to {complete} attributes; "
     "lower --max-order, raise --threshold, or use --values present.",
 }
 
@@ -81,9 +92,7 @@ def gaps(workspace: Workspace, settings: GapsSettings, progress: Progress = sile
     version = digest(as_dict(settings), [table_fingerprint(workspace)])
     workspace.write_part("gaps", "gaps", table, version)
     inputs = {"films": workspace.version("films"), "rows": digest(table_fingerprint(workspace))}
-    write_json(
-        workspace.path / "tables" / "gaps" / version / "note.json", note("gaps", as_dict(settings), inputs)
-    )
+    write_json(workspace.path / "tables" / "gaps" / version / "note.json", note("gaps", as_dict(settings), inputs))
     workspace.publish("gaps", version)
     progress(1000, 1000, f"{len(table):,} gaps")
     hint = STOPPED[search.reason].format(limit=settings.limit, complete=search.complete) if search.truncated else ""
@@ -103,11 +112,7 @@ def gaps(workspace: Workspace, settings: GapsSettings, progress: Progress = sile
 
 def table_fingerprint(workspace: Workspace) -> list[Any]:
     """What the gaps were computed from: the parts of films and edits, and the decisions."""
-    parts = [
-        (table, part.name, part.stat().st_size)
-        for table in ("films", "edits")
-        for part in workspace.parts(table)
-    ]
+    parts = [(table, part.name, part.stat().st_size) for table in ("films", "edits") for part in workspace.parts(table)]
     return [*parts, workspace.records.latest_decisions().to_dict("records")]
 
 
@@ -149,6 +154,7 @@ def gather(
         if not k % 64:
             progress(k, len(kept), "Gathering evidence")
         pattern, items, count = patterns[n], search.mups[n], search.counts[n]
+        test_films = test_counter.film_count(mask_of(items))
         patients, studies, films = counter.counts(items)
         verdict = IMPOSSIBLE if reasons[n] else RARER if high[k] < 1 else AS_EXPECTED
         text = sentence(pattern, count, settings.threshold, settings.unit, expected[k])
@@ -158,7 +164,7 @@ def gather(
                 "sentence": f"{text} {reasons[n]}" if reasons[n] else text,
                 "patients": patients, "studies": studies, "films": films, "count": count,
                 "expected": expected[k], "ratio": ratio[k], "low": low[k], "high": high[k], "verdict": verdict,
-                "deficit": settings.threshold - count, "test_films": test_counter.film_count(sum(1 << i for i in items)),
+                "deficit": settings.threshold - count, "test_films": test_films,
                 "reachable": 0 if reasons[n] else reach.count(pattern), "score": 0.0, "rank": 0,
                 "unit": settings.unit, "threshold": settings.threshold,
                 "editable": reasons[n] is None and bool(edits_of(pattern)),
@@ -170,51 +176,44 @@ def gather(
 
 def evidence(
     rows: Rows, counter: PatternCounter, search: Search, mups: list[tuple[int, ...]], rules: tuple[Rule, ...], unit: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Expected count, EBGM, EB05 and EB95 of each MUP; NaN for patterns of fewer than two items.
+) -> np.ndarray:
+    """(4, mups) float: expected count, EBGM, EB05 and EB95 of each MUP; NaN for patterns of fewer than two items.
 
     The prior of a level is fitted on a sample of all its patterns that were counted and that no rule forbids, frequent
     ones and MUPs alike: on the MUPs alone it would take rarity for the rule.
     """
     known = {mask: count for level in search.frequent for mask, count in level.items()}
-    found = dict(zip(search.mups, search.counts, strict=True))
-    random = np.random.default_rng(0)
-    samples: dict[int, list[tuple[int, ...]]] = {}
-    for level in sorted({len(m) for m in mups if len(m) > 1}):
-        masks = search.frequent[level] if level < len(search.frequent) else {}
-        cells = [tuple(i for i in range(m.bit_length()) if m >> i & 1) for m in masks]
-        cells += [m for m in search.mups if len(m) == level]
-        chosen = random.permutation(len(cells))[:MOST_FOR_PRIOR]
-        sample = [cells[n] for n in np.sort(chosen)]
-        samples[level] = [c for c in sample if why_impossible(rows.pattern(c), rules) is None]
-    asked = list(dict.fromkeys([*mups, *(c for sample in samples.values() for c in sample)]))
-    needed = {0} | {sum(1 << i for i in c) ^ 0 for c in asked} | {m for c in asked for m in _proper_masks(c)}
-    film_count = known if unit == "film" else {m: counter.film_count(m) for m in needed}
-    expected = dict(zip(asked, expected_units(asked, film_count, known), strict=True))
-
-    def observed(cells: list[tuple[int, ...]]) -> np.ndarray:
-        return np.array([found[c] if c in found else known[sum(1 << i for i in c)] for c in cells], dtype=float)
-
-    def fit(cells: list[tuple[int, ...]]) -> Prior:
-        e = np.array([expected[c] for c in cells])
-        return fit_prior(observed(cells)[e > 0], e[e > 0])
-
+    counted = known | {mask_of(m): count for m, count in zip(search.mups, search.counts, strict=True)}
     result = np.full((4, len(mups)), np.nan)
-    result[0] = [expected[m] for m in mups]
-    pooled = [c for sample in samples.values() for c in sample]
-    for level, sample in samples.items():
+    levels: dict[int, tuple[list[tuple[int, ...]], np.ndarray, np.ndarray]] = {}
+    for level in sorted({len(m) for m in mups if len(m) > 1}):
         where = [n for n, m in enumerate(mups) if len(m) == level]
-        prior = fit(sample if len(sample) >= FEWEST_FOR_PRIOR else pooled)
-        cells = [mups[n] for n in where]
-        result[1:, where] = shrink(prior, observed(cells), result[0, where])
-    return result[0], result[1], result[2], result[3]
+        sample = sample_of(rows, search, level, rules)
+        asked = list(dict.fromkeys([*(mups[n] for n in where), *sample]))
+        films = {m: counter.film_count(m) for m in {mask_of(c) for c in asked}.union(*map(subsets_needed, asked))}
+        expected = expected_films(asked, films)
+        if unit != "film":
+            per_unit = films_per_unit(asked, films, known)
+            occurs = np.array([counted[mask_of(c)] > 0 for c in asked])
+            actual = np.array([films[mask_of(c)] / max(counted[mask_of(c)], 1) for c in asked])
+            expected = expected / (1 + calibration(actual[occurs], per_unit[occurs]) * (per_unit - 1))
+        by_cell = dict(zip(asked, expected, strict=True))
+        result[0, where] = [by_cell[mups[n]] for n in where]
+        pairs = np.array([(counted[mask_of(c)], by_cell[c]) for c in sample if by_cell[c] > 0]).reshape(-1, 2)
+        levels[level] = where, pairs[:, 0], pairs[:, 1]
+    for where, n, e in levels.values():
+        if len(n) < FEWEST_FOR_PRIOR:  # too few patterns of this size: those of every size together
+            n, e = (np.concatenate([level[k] for level in levels.values()]) for k in (1, 2))
+        prior = fit_prior(n, e) if len(n) >= FEWEST_FOR_PRIOR else VAGUE
+        counts = np.array([counted[mask_of(mups[k])] for k in where])
+        result[1:, where] = shrink(prior, counts, result[0, where])
+    return result
 
 
-def _proper_masks(items: tuple[int, ...]) -> list[int]:
-    """Masks that `expected_units` asks for."""
-    from .expected import LARGEST_TABLE, subset_masks
-
-    if len(items) <= LARGEST_TABLE:
-        return subset_masks(items)[:-1]
-    full = sum(1 << i for i in items)
-    return [full ^ 1 << a ^ (1 << b if b != a else 0) for a in items for b in items]
+def sample_of(rows: Rows, search: Search, level: int, rules: tuple[Rule, ...]) -> list[tuple[int, ...]]:
+    """Up to MOST_FOR_PRIOR patterns of a level that were counted and that no rule forbids; the same ones every time."""
+    frequent = search.frequent[level] if level < len(search.frequent) else {}
+    cells = [tuple(i for i in range(m.bit_length()) if m >> i & 1) for m in frequent]
+    cells += [m for m in search.mups if len(m) == level]
+    chosen = np.sort(np.random.default_rng(0).permutation(len(cells))[:MOST_FOR_PRIOR])
+    return [cells[n] for n in chosen if why_impossible(rows.pattern(cells[n]), rules) is None]

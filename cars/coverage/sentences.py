@@ -12,7 +12,7 @@ PLURALS = {"patient": "patients", "study": "studies", "film": "films"}
 
 
 def amount(count: int, unit: str) -> str:
-    """ "1 patient", "4 studies", "no film". """
+    """ "1 patient", "4 studies", "no film"."""
     if count == 0:
         return f"no {unit}"
     return f"{count:,} {unit if count == 1 else PLURALS[unit]}"
@@ -67,7 +67,7 @@ def _list(names: list[str]) -> str:
 def sentence(
     pattern: Mapping[str, str], count: int, threshold: int, unit: str = "patient", expected: float | None = None
 ) -> str:
-    """The whole sentence: "Fewer than 30 women aged 80 or over with pneumothorax on a PA film: 4 patients; 11 expected."
+    """The whole sentence: "Fewer than 30 women aged 80 or over with edema on a PA film: 4 patients; 11 expected."
 
     expected: in the same unit, None or NaN where there is no expectation.
     """

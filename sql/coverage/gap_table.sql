@@ -1,0 +1,2 @@
+-- Which gaps were found, best ranked first?
+SELECT * FROM gaps ORDER BY rank
