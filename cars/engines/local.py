@@ -98,16 +98,11 @@ def _in_processes(actor_factory: Callable[[], Any], shards: Sequence[Any], worke
             "What is finished is kept. Run the same command again, with fewer workers.",
         ) from None
     finally:
-        processes = list((pool._processes or {}).values())
-        pool.shutdown(wait=finished, cancel_futures=True)
         if not finished:
-            for process in processes:
+            # shutdown alone would wait for the shards in hand
+            for process in list((pool._processes or {}).values()):
                 process.terminate()
-            for process in processes:
-                process.join(5)
-                if process.is_alive():
-                    process.kill()
-                    process.join()
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start(actor_factory: Callable[[], Any]) -> None:

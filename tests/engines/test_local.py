@@ -40,6 +40,11 @@ class Broken:
         raise FilmError("no model", reason="no model")
 
 
+class Dying:
+    def __call__(self, shard):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order_and_progress_counts(workers):
     seen = []
@@ -69,6 +74,13 @@ def test_no_shard_needs_no_actor():
 def test_a_killed_worker_is_a_clear_error():
     with pytest.raises(ResourceError, match="worker process ended"):
         list(map_shards(Doubler, [1, "die", 2, 3], 2))
+
+
+def test_large_shards_do_not_block_the_end():
+    """Shards beyond a pipe's buffer are still being sent when the worker is gone."""
+    large = [f"{n}" + "x" * 2_000_000 for n in range(6)]
+    with pytest.raises(ResourceError):
+        list(map_shards(Dying, large, 2))
 
 
 def test_cancelling_starts_no_further_shard(tmp_path):
