@@ -7,11 +7,7 @@ base_s ± x, where x is the full cell, so the fitted x is the root of one increa
 proportional fitting is needed (a test compares the two). For k = 2 this is independence, n_a·n_b / n; for k = 3 it
 uses all three pair margins. A pattern of one item has no lower margin but the total, hence no expectation.
 
-Patients and studies. A patient has several films, and must match with one of them, so patients are no partition into
-cells and the model is fitted to films. Its result is divided by the films per matching patient, extrapolated from the
-more general patterns by the same rule (no k-way interaction in its logarithm), kept between 1 and the smallest
-parent's, and calibrated on the patterns of the same level that do occur. This is an approximation: on clustered
-independent data the sum of expectations meets the sum of counts to 3% (tests/coverage/test_expected.py).
+This is a count of films; clustering.py turns it into patients or studies.
 
 Shrinkage. N given E is Poisson(λE); λ has a prior of two gammas fitted by maximum likelihood over all patterns of a
 level that the search counted (DuMouchel, "Bayesian Data Mining in Large Frequency Tables", The American Statistician
@@ -25,6 +21,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+
+#: Item numbers, ascending.
+Items = tuple[int, ...]
 
 #: Patterns of more items use a product of three margins instead of the 2^k cells.
 LARGEST_TABLE = 6
@@ -65,7 +64,7 @@ def no_interaction(counts: np.ndarray) -> np.ndarray:
     return np.maximum((low + high) / 2, 0.0)
 
 
-def conditional_independence(counts: dict[int, int], items: tuple[int, ...]) -> float:
+def conditional_independence(counts: dict[int, int], items: Items) -> float:
     """For many items: the geometric mean over pairs (a, b) of n(without a)·n(without b) / n(without both)."""
     full = mask_of(items)
     logs = [
@@ -76,12 +75,12 @@ def conditional_independence(counts: dict[int, int], items: tuple[int, ...]) -> 
     return float(np.exp(np.mean(logs)))
 
 
-def mask_of(items: tuple[int, ...]) -> int:
+def mask_of(items: Items) -> int:
     """Item numbers as one integer, bit i for item i."""
     return sum(1 << i for i in items)
 
 
-def subset_masks(items: tuple[int, ...]) -> list[int]:
+def subset_masks(items: Items) -> list[int]:
     """Mask of each subset of the items, position s in binary order of the items' positions."""
     masks = [0]
     for i in items:
@@ -89,14 +88,14 @@ def subset_masks(items: tuple[int, ...]) -> list[int]:
     return masks
 
 
-def expected_films(patterns: list[tuple[int, ...]], film_count: dict[int, int]) -> np.ndarray:
+def expected_films(patterns: list[Items], film_count: dict[int, int]) -> np.ndarray:
     """Expected films of each pattern (item numbers, ascending); NaN for patterns of fewer than two items.
 
     Args:
         film_count: mask of items → films, for every proper subset that `subsets_needed` names.
     """
     result = np.full(len(patterns), np.nan)
-    for k, where in _by_size(patterns).items():
+    for k, where in by_size(patterns).items():
         if k > LARGEST_TABLE:
             result[where] = [conditional_independence(film_count, patterns[n]) for n in where]
         else:
@@ -105,38 +104,7 @@ def expected_films(patterns: list[tuple[int, ...]], film_count: dict[int, int]) 
     return result
 
 
-def films_per_unit(
-    patterns: list[tuple[int, ...]], film_count: dict[int, int], unit_count: dict[int, int]
-) -> np.ndarray:
-    """How many films a unit that matches would match with, extrapolated from the more general patterns.
-
-    No k-way interaction in the logarithm, kept between 1 and the smallest parent's. NaN below two items.
-
-    Args: as in `expected_films`; unit_count: mask of items → units.
-    """
-    result = np.full(len(patterns), np.nan)
-    for k, where in _by_size(patterns).items():
-        masks = [subsets_needed(patterns[n]) for n in where]
-        films = np.array([[film_count[m] for m in row] for row in masks], dtype=float)
-        units = np.array([[unit_count[m] for m in row] for row in masks], dtype=float)
-        logs = np.log(np.maximum(films, 1.0) / np.maximum(units, 1.0))
-        size = np.array([m.bit_count() for m in masks[0]])
-        ceiling = np.maximum(logs[:, size == k - 1].min(axis=1), 0.0)
-        if k > LARGEST_TABLE:
-            result[where] = np.exp(ceiling)
-        else:
-            sign = np.where((k - 1 - size) % 2 == 0, 1.0, -1.0)
-            result[where] = np.exp(np.clip((sign * logs).sum(axis=1), 0.0, ceiling))
-    return result
-
-
-def calibration(actual: np.ndarray, extrapolated: np.ndarray) -> float:
-    """c such that 1 + c·(extrapolated − 1) meets the actual films per unit on average over patterns that occur."""
-    spread = float((extrapolated - 1).sum())
-    return float((actual - 1).sum()) / spread if spread > 0 else 1.0
-
-
-def subsets_needed(items: tuple[int, ...]) -> list[int]:
+def subsets_needed(items: Items) -> list[int]:
     """Masks of the proper subsets that an expectation uses: all, or for many items those one and two items smaller."""
     if len(items) <= LARGEST_TABLE:
         return subset_masks(items)[:-1]
@@ -145,7 +113,7 @@ def subsets_needed(items: tuple[int, ...]) -> list[int]:
     return one + [full ^ 1 << a ^ 1 << b for n, a in enumerate(items) for b in items[n + 1 :]]
 
 
-def _by_size(patterns: list[tuple[int, ...]]) -> dict[int, list[int]]:
+def by_size(patterns: list[Items]) -> dict[int, list[int]]:
     """Size → positions of the patterns of that many items, from two on."""
     sizes: dict[int, list[int]] = {}
     for n, pattern in enumerate(patterns):

@@ -13,18 +13,8 @@ from ..progress import Progress, part_of, silent
 from ..provenance import digest, note
 from ..workspace import Workspace, write_json
 from .attributes import attribute_names
-from .expected import (
-    FEWEST_FOR_PRIOR,
-    MOST_FOR_PRIOR,
-    VAGUE,
-    calibration,
-    expected_films,
-    films_per_unit,
-    fit_prior,
-    mask_of,
-    shrink,
-    subsets_needed,
-)  # fmt: skip
+from .clustering import expected_units
+from .expected import FEWEST_FOR_PRIOR, MOST_FOR_PRIOR, VAGUE, Items, fit_prior, mask_of, shrink
 from .mups import Search, find_mups
 from .rank import ranked
 from .reach import Reach, edits_of
@@ -175,7 +165,7 @@ def gather(
 
 
 def evidence(
-    rows: Rows, counter: PatternCounter, search: Search, mups: list[tuple[int, ...]], rules: tuple[Rule, ...], unit: str
+    rows: Rows, counter: PatternCounter, search: Search, mups: list[Items], rules: tuple[Rule, ...], unit: str
 ) -> np.ndarray:
     """(4, mups) float: expected count, EBGM, EB05 and EB95 of each MUP; NaN for patterns of fewer than two items.
 
@@ -185,18 +175,12 @@ def evidence(
     known = {mask: count for level in search.frequent for mask, count in level.items()}
     counted = known | {mask_of(m): count for m, count in zip(search.mups, search.counts, strict=True)}
     result = np.full((4, len(mups)), np.nan)
-    levels: dict[int, tuple[list[tuple[int, ...]], np.ndarray, np.ndarray]] = {}
+    levels: dict[int, tuple[list[Items], np.ndarray, np.ndarray]] = {}
     for level in sorted({len(m) for m in mups if len(m) > 1}):
         where = [n for n, m in enumerate(mups) if len(m) == level]
         sample = sample_of(rows, search, level, rules)
         asked = list(dict.fromkeys([*(mups[n] for n in where), *sample]))
-        films = {m: counter.film_count(m) for m in {mask_of(c) for c in asked}.union(*map(subsets_needed, asked))}
-        expected = expected_films(asked, films)
-        if unit != "film":
-            per_unit = films_per_unit(asked, films, known)
-            occurs = np.array([counted[mask_of(c)] > 0 for c in asked])
-            actual = np.array([films[mask_of(c)] / max(counted[mask_of(c)], 1) for c in asked])
-            expected = expected / (1 + calibration(actual[occurs], per_unit[occurs]) * (per_unit - 1))
+        expected = expected_units(asked, counter, unit, counted)
         by_cell = dict(zip(asked, expected, strict=True))
         result[0, where] = [by_cell[mups[n]] for n in where]
         pairs = np.array([(counted[mask_of(c)], by_cell[c]) for c in sample if by_cell[c] > 0]).reshape(-1, 2)
@@ -210,7 +194,7 @@ def evidence(
     return result
 
 
-def sample_of(rows: Rows, search: Search, level: int, rules: tuple[Rule, ...]) -> list[tuple[int, ...]]:
+def sample_of(rows: Rows, search: Search, level: int, rules: tuple[Rule, ...]) -> list[Items]:
     """Up to MOST_FOR_PRIOR patterns of a level that were counted and that no rule forbids; the same ones every time."""
     frequent = search.frequent[level] if level < len(search.frequent) else {}
     cells = [tuple(i for i in range(m.bit_length()) if m >> i & 1) for m in frequent]

@@ -10,7 +10,8 @@ import pandas as pd
 from .. import schema
 from ..workspace import Workspace
 from .attributes import DEMOGRAPHICS
-from .expected import calibration, expected_films, films_per_unit, mask_of
+from .clustering import expected_units
+from .expected import mask_of
 from .rows import PatternCounter, Rows, load_rows
 
 
@@ -73,15 +74,9 @@ def cooccurrence(
     cells = [(i, j) for i in range(size) for j in range(i + 1, size)]
     all_counts = {mask_of(c): counter.counts(c) for c in [(), *((i,) for i in range(size)), *cells]}
     units = {mask: c[which] for mask, c in all_counts.items()}
-    films = {mask: c[2] for mask, c in all_counts.items()}
     expected = np.zeros((size, size))
     if len(frame):
-        values = expected_films(cells, films)
-        if unit != "film":
-            per_unit = films_per_unit(cells, films, units)
-            actual = np.array([films[mask_of(c)] / max(units[mask_of(c)], 1) for c in cells])
-            occurs = np.array([units[mask_of(c)] > 0 for c in cells])
-            values = values / (1 + calibration(actual[occurs], per_unit[occurs]) * (per_unit - 1))
+        values = expected_units(cells, counter, unit, units)
         for (i, j), value in zip(cells, values, strict=True):
             expected[i, j] = expected[j, i] = value
     observed = np.zeros((size, size), dtype=np.int64)
