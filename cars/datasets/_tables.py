@@ -114,8 +114,8 @@ def read_table(
     import pyarrow.csv as pa_csv
 
     try:
-        with _open(path) as stream:
-            header = next(csv.reader(io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")), [])
+        with _open(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+            header = next(csv.reader(text), [])
         _check_header(path, header, required)
         wanted = [*required, *(name for name in optional if name in header)]
         skipped: list[int] = []
