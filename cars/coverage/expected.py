@@ -162,7 +162,8 @@ def fit_prior(n: np.ndarray, e: np.ndarray) -> Prior:
     n, e = np.asarray(n, dtype=float), np.asarray(e, dtype=float)
 
     def prior_of(x: np.ndarray) -> Prior:
-        return Prior(*np.exp(x[:4]).tolist(), 1 / (1 + float(np.exp(-x[4]))))
+        a, b, c, d = np.exp(x[:4]).tolist()
+        return Prior(a, b, c, d, 1 / (1 + float(np.exp(-x[4]))))
 
     bounds = [tuple(np.log(b)) for b in (SHAPES, RATES, SHAPES, RATES)] + [(-6.0, 6.0)]
     best, best_value = STARTS[0], -np.inf

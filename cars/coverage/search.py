@@ -110,14 +110,14 @@ def listed(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The gaps as plain values for JSON; no expectation is None."""
     return [
         {
-            "gap_id": row.gap_id,
-            "pattern": json.loads(row.pattern),
-            "count": int(row.count),
-            "expected": None if np.isnan(row.expected) else round(float(row.expected), 3),
-            "verdict": row.verdict,
-            "sentence": row.sentence,
+            "gap_id": row["gap_id"],
+            "pattern": json.loads(row["pattern"]),
+            "count": int(row["count"]),
+            "expected": None if np.isnan(row["expected"]) else round(float(row["expected"]), 3),
+            "verdict": row["verdict"],
+            "sentence": row["sentence"],
         }
-        for row in table[["gap_id", "pattern", "count", "expected", "verdict", "sentence"]].itertuples(name="Gap")
+        for row in table.to_dict("records")
     ]
 
 
@@ -175,7 +175,7 @@ def evidence(
     known = {mask: count for level in search.frequent for mask, count in level.items()}
     counted = known | {mask_of(m): count for m, count in zip(search.mups, search.counts, strict=True)}
     result = np.full((4, len(mups)), np.nan)
-    levels: dict[int, tuple[list[Items], np.ndarray, np.ndarray]] = {}
+    levels: dict[int, tuple[list[int], np.ndarray, np.ndarray]] = {}
     for level in sorted({len(m) for m in mups if len(m) > 1}):
         where = [n for n, m in enumerate(mups) if len(m) == level]
         sample = sample_of(rows, search, level, rules)

@@ -11,7 +11,7 @@ from .. import schema
 from ..workspace import Workspace
 from .attributes import DEMOGRAPHICS
 from .clustering import expected_units
-from .expected import mask_of
+from .expected import Items, mask_of
 from .rows import PatternCounter, Rows, load_rows
 
 
@@ -71,7 +71,7 @@ def cooccurrence(
     counter = PatternCounter.of(rows)
     size = len(schema.FINDINGS)
     which = {"patient": 0, "study": 1, "film": 2}[unit]
-    cells = [(i, j) for i in range(size) for j in range(i + 1, size)]
+    cells: list[Items] = [(i, j) for i in range(size) for j in range(i + 1, size)]
     all_counts = {mask_of(c): counter.counts(c) for c in [(), *((i,) for i in range(size)), *cells]}
     units = {mask: c[which] for mask, c in all_counts.items()}
     expected = np.zeros((size, size))
