@@ -50,13 +50,18 @@ class Quarantine:
             frame[name] = given if given is None or isinstance(given, str) else list(given)
         self._frames.append(frame)
 
-    def drop(self, table: pd.DataFrame, bad: pd.Series, file: str, column: str, reason: str) -> pd.DataFrame:
-        """The table without its bad rows, which are set aside with the value of `column`."""
+    def drop(
+        self, table: pd.DataFrame, bad: pd.Series, file: str, column: str, reason: str, called: str | None = None
+    ) -> pd.DataFrame:
+        """The table without its bad rows, which are set aside with the value of `column`.
+
+        called: the column's name in the file, where the table has renamed it.
+        """
         bad = bad.astype(bool)
         if bad.any():
             rows = table[bad]
             ids = rows["dicom_id"] if "dicom_id" in table else None
-            self.add(file, rows["row"], column, rows[column], reason, ids)
+            self.add(file, rows["row"], called or column, rows[column], reason, ids)
             return table[~bad]
         return table
 

@@ -186,7 +186,7 @@ def _checked(
 ) -> pd.DataFrame:
     """Ids present, words translated and allowed, ages in range, paths inside the folder; the rest is set aside."""
     for name in ("subject_id", "dicom_id", "study_id"):
-        table = quarantine.drop(table, table[name].eq(""), file, name, f"{name} is blank")
+        table = quarantine.drop(table, table[name].eq(""), file, name, f"{name} is blank", columns.get(name))
     if "view" in table:
         table = table.assign(view_position=table["view"])
     for name, allowed in WORDS.items():
@@ -194,16 +194,16 @@ def _checked(
             blank = "none" if name == "split" else "unknown"
             table = table.assign(**{name: table[name].replace({**words.get(name, {}), "": blank})})
             reason = f"{name} is not one of {', '.join(allowed)}"
-            table = quarantine.drop(table, ~table[name].isin(allowed), file, columns[name], reason)
+            table = quarantine.drop(table, ~table[name].isin(allowed), file, name, reason, columns[name])
     if "age" in table:
         ages = pd.to_numeric(table["age"].replace("", None), errors="coerce")
         bad = (ages.isna() & table["age"].ne("")) | (ages < 0) | (ages > 120)
-        table = quarantine.drop(table, bad, file, "age", "age is not a number from 0 to 120")
+        table = quarantine.drop(table, bad, file, "age", "age is not a number from 0 to 120", columns["age"])
         table = table.assign(age=ages.loc[table.index])
     if "race" in table:
         table = table.assign(race=table["race"].replace("", "unknown"))
     if "path" in table:
         outside = map_unique(table["path"], lambda name: Path(name).is_absolute() or ".." in Path(name).parts)
         bad = outside.astype(bool) | table["path"].eq("")
-        table = quarantine.drop(table, bad, file, "path", "path is blank or leaves the folder")
+        table = quarantine.drop(table, bad, file, "path", "path is blank or leaves the folder", columns["path"])
     return table
