@@ -33,9 +33,10 @@ class EditRequest:
     vector_from, vector_to: int8 (14,), codes of schema.FINDING_VALUES, of what the ROI shows before and after.
     view, sex, age: never edited; the generator is told them. age in years or None.
     seed: the same request with the same seed gives the same film.
-    mode: one of MODES. guidance: w ≥ 0; the prediction is source + w · (target − source), so 1 follows the target plainly.
-    skip: share of the noisiest steps left out, in [0, 1). hide_masks: whether the outlines are kept from the network
-    inside the ROI, which a finding that changes them needs.
+    mode: one of MODES.
+    guidance: w ≥ 0; the prediction is source + w · (target − source), so 1 follows the target plainly.
+    skip: share of the noisiest steps that an inversion leaves out, in [0, 1).
+    hide_masks: whether the outlines are kept from the network inside the ROI, which a finding that changes them needs.
     """
 
     image: np.ndarray
@@ -60,8 +61,11 @@ class EditRequest:
 
 @dataclass(frozen=True)
 class EditResult:
-    """edited: float32 (S, S) in [0, 255], equal to the source outside the ROI. drift: mean absolute change outside the ROI,
-    grey levels, before the source's own pixels were put back."""
+    """What an edit gave.
+
+    edited: float32 (S, S) in [0, 255], equal to the source outside the ROI.
+    drift: mean absolute change outside the ROI in grey levels, before the source's own pixels were put back.
+    """
 
     edited: np.ndarray
     drift: float
@@ -85,7 +89,7 @@ def check(requests: Sequence[EditRequest], size: int) -> None:
                 )
         for name, vector in (("vector_from", request.vector_from), ("vector_to", request.vector_to)):
             if np.shape(vector) != (len(FINDINGS),):
-                raise DataError(f"{name} has the shape {np.shape(vector)}, not ({len(FINDINGS)},).", "Pass all findings.")
+                raise DataError(f"{name} is {np.shape(vector)}, not ({len(FINDINGS)},).", "Pass all findings in order.")
         if not request.roi.any():
             raise DataError("The ROI of an edit is empty.", "Use synth.roi.roi_for.")
         if request.mode not in MODES:
@@ -97,7 +101,9 @@ def check(requests: Sequence[EditRequest], size: int) -> None:
             )
 
 
-def composite(film: np.ndarray, source: np.ndarray, edited: np.ndarray, weights: np.ndarray, place: Placement) -> np.ndarray:
+def composite(
+    film: np.ndarray, source: np.ndarray, edited: np.ndarray, weights: np.ndarray, place: Placement
+) -> np.ndarray:
     """An edit made at the generator's size, carried to the original film.
 
     Args:

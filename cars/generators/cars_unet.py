@@ -1,8 +1,8 @@
 """The generator that CARS ships: concept-conditioned diffusion at 64 px, with two ways to edit.
 
 Inversion (edit-friendly DDPM inversion: Huberman-Spiegelglas et al. 2023, "An Edit Friendly DDPM Noise Space",
-arXiv 2304.06140): noise the film independently to every level, read off the noise that the sampler would have needed to walk
-through exactly these, and walk again with that noise under the target vector. What the vectors agree on stays.
+arXiv 2304.06140): noise the film independently to every level, read off the noise that the sampler would have needed
+to walk through exactly these, and walk again with that noise under the target vector. What the vectors agree on stays.
 
 Inpainting: draw the ROI from fresh noise under the target vector, guided away from the source vector, while the
 outside follows the film (Lugmayr et al. 2022, "RePaint", arXiv 2201.09865, without its resampling).
@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import ResourceError
 from ..nets import packaged
-from ..schema import FINDINGS
+from ..schema import EDITABLE
 from ..torchbox import autocast
 from ..torchbox import device as choose_device
 from . import GENERATORS, EditRequest, EditResult, check
@@ -36,7 +36,7 @@ class CarsGenerator:
     """
 
     size = 64
-    findings = tuple(f for f in FINDINGS if f != "No Finding")
+    findings = EDITABLE
     licence = "Apache-2.0"
 
     def __init__(self, folder: Path | str | None = None) -> None:
@@ -115,7 +115,8 @@ class _Walk:
         def tokens(name: str) -> Any:
             vectors = np.stack([getattr(r, name) for r in requests])
             ages = [float("nan") if r.age is None else r.age for r in requests]
-            return torch.from_numpy(encode(vectors, [r.view for r in requests], [r.sex for r in requests], ages)).to(device)
+            codes = encode(vectors, [r.view for r in requests], [r.sex for r in requests], ages)
+            return torch.from_numpy(codes).to(device)
 
         self.source = tensor("image")[:, None] / 127.5 - 1
         self.roi = tensor("roi")[:, None]
@@ -149,7 +150,7 @@ class _Walk:
         return self.net(x, steps, tokens, self.context).float()
 
     def _mean(self, x: Any, v: Any, level: int) -> Any:
-        """The sampler's mean of the next latent given a prediction of v: DDPM's posterior, as DDIM with η = 1 writes it."""
+        """The sampler's mean of the next latent given v: DDPM's posterior, as DDIM with η = 1 writes it."""
         a, b = self.alpha[level], self.alpha[level + 1]
         clean = (a**0.5 * x - (1 - a) ** 0.5 * v).clamp(-1.2, 1.2)
         noise = (x - a**0.5 * clean) / (1 - a) ** 0.5

@@ -28,7 +28,7 @@ nn = torch.nn
 
 #: Channels of the input, in order.
 CHANNELS = ("noisy film", "film outside the ROI", "ROI", "left lung", "right lung", "heart")
-WIDTHS = (40, 80, 112)
+WIDTHS = (32, 64, 96)
 VIEWS = ("PA", "AP", "unknown")
 BANDS = (*AGE_BANDS, "unknown")
 #: Token → how many values it has. A finding's are: 0 absent, 1 present, 2 unknown.

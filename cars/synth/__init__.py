@@ -1,0 +1,25 @@
+"""Synthesis: choose films and edits (`plan`), train the editor (`train_generator`), make and gate the edits (`synth`).
+
+    settings  planning  generator_training  run     the verbs
+    data  training                                  what the editor learns from, and how
+    editing  roi  gates  judge  models              one edit: where, how, and whether it may count
+    tables  preview                                 for pages
+"""
+
+from .generator_training import train_generator
+from .planning import plan
+from .preview import preview
+from .run import synth
+from .settings import PlanSettings, SynthSettings, TrainGeneratorSettings
+from .tables import edit_table
+
+__all__ = [
+    "PlanSettings",
+    "SynthSettings",
+    "TrainGeneratorSettings",
+    "edit_table",
+    "plan",
+    "preview",
+    "synth",
+    "train_generator",
+]

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from ..errors import DataError, WorkspaceError
 from ..progress import Progress, part_of, silent
-from ..schema import ABSENT, COLUMN_OF, FINDINGS, NOT_MENTIONED, PRESENT
+from ..schema import ABSENT, COLUMN_OF, EDITABLE, FINDINGS, HIERARCHY, NOT_MENTIONED, PRESENT
 from ..workspace import Workspace
 from .roi import FOCAL, REGIONS, random_roi, roi_for
 
@@ -106,10 +106,10 @@ def local_labels(vector: np.ndarray, places: np.ndarray, roi: np.ndarray) -> np.
 
 
 def training_roi(data: EditorData, row: int, places: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
-    """A region to train on: the whole film 15% of the time, a finding's region 50%, ellipses 35%.
+    """A region to train on: the whole film 15% of the time, an editable finding's region 50%, ellipses 35%.
 
-    Half of the findings' regions are of findings that the film has; of these half follow the finding's own place, so that a
-    region as small as an insertion's can show it.
+    Half of the findings' regions are of findings that the film has; of these half follow the finding's own place, so
+    that a region as small as an insertion's can show it.
 
     Returns: bool (S, S), and whether the outlines must be hidden inside it.
     """
@@ -117,9 +117,9 @@ def training_roi(data: EditorData, row: int, places: np.ndarray, rng: np.random.
     if draw < 0.15:
         return np.ones(masks.shape[1:], bool), bool(rng.random() < 0.5)
     if draw < 0.65 and masks.any(axis=(1, 2)).all():
-        present = [f for f in REGIONS if data.vectors[row, FINDINGS.index(f)] == PRESENT]
+        present = [f for f in EDITABLE if data.vectors[row, FINDINGS.index(f)] == PRESENT]
         mine = bool(present) and rng.random() < 0.5
-        finding = str(rng.choice(present if mine else list(REGIONS)))
+        finding = str(rng.choice(present if mine else list(EDITABLE)))
         place = places[FINDINGS.index(finding)]
         if mine and place.any() and rng.random() < 0.5:
             roi = ndimage.binary_dilation(place, iterations=int(rng.integers(1, 5)))
@@ -129,14 +129,17 @@ def training_roi(data: EditorData, row: int, places: np.ndarray, rng: np.random.
     return random_roi(masks, rng, aware=0.0), bool(rng.random() < 0.5)
 
 
-def phantom_data(n: int, size: int, seed: int, findings_per_film: float = 1.6, progress: Progress = silent) -> EditorData:
-    """Films rendered straight from the phantom, every finding equally often, a fifth of the films normal.
+def phantom_data(
+    n: int, size: int, seed: int, findings_per_film: float = 1.6, progress: Progress = silent
+) -> EditorData:
+    """Films rendered straight from the phantom: a fifth normal, the editable findings equally often, the others seldom.
 
     No film of it is in any workspace: persons are drawn afresh from the seed.
     """
     from ..phantom import DRAWABLE, draw_finding, render, sample_anatomy, sample_film, with_finding
 
     rows: dict[str, list[Any]] = {f.name: [] for f in fields(EditorData)}
+    often = np.array([1.0 if f in EDITABLE else 0.3 for f in DRAWABLE])
     for number in range(n):
         if number % 50 == 0:
             progress(number, n, "rendering phantom films")
@@ -146,12 +149,12 @@ def phantom_data(n: int, size: int, seed: int, findings_per_film: float = 1.6, p
         view = str(rng.choice(["PA", "AP"]))
         spec = sample_film(rng, anatomy, view)
         count = 0 if rng.random() < 0.2 else 1 + int(rng.poisson(findings_per_film - 1))
-        for finding in rng.choice(DRAWABLE, size=min(count, 5), replace=False):
+        for finding in rng.choice(DRAWABLE, size=min(count, 5), replace=False, p=often / often.sum()):
             spec = with_finding(spec, draw_finding(rng, str(finding), anatomy))
         film = render(spec, size)
         places = np.zeros((len(FINDINGS), size, size), bool)
         for finding, mask in film.finding_masks.items():
-            for name in (finding, *_parents(finding)):
+            for name in (finding, *(parent for parent, children in HIERARCHY.items() if finding in children)):
                 places[FINDINGS.index(name)] |= mask
         for name, value in (
             ("images", film.image),
@@ -165,20 +168,17 @@ def phantom_data(n: int, size: int, seed: int, findings_per_film: float = 1.6, p
         ):
             rows[name].append(value)
     progress(n, n, "rendering phantom films")
-    return EditorData(**{name: np.array(values, np.int8 if name == "vectors" else None) for name, values in rows.items()})
-
-
-def _parents(finding: str) -> list[str]:
-    from ..schema import HIERARCHY
-
-    return [parent for parent, children in HIERARCHY.items() if finding in children]
+    kinds = {"vectors": np.int8}
+    return EditorData(**{name: np.array(values, kinds.get(name)) for name, values in rows.items()})
 
 
 def shrink(squares: np.ndarray, size: int) -> np.ndarray:
-    """(…, H, H) uint8, bool or float → (…, size, size) of the same kind by averaging blocks; H is a multiple of size."""
+    """(…, H, H) uint8, bool or float → (…, size, size), the same kind, by averaging blocks; size must divide H."""
     factor = squares.shape[-1] // size
     if factor * size != squares.shape[-1]:
-        raise DataError(f"{squares.shape[-1]} pixels cannot be shrunk to {size}.", f"Choose a size that divides {SEGMENT_SIZE}.")
+        raise DataError(
+            f"{squares.shape[-1]} pixels cannot be shrunk to {size}.", f"Choose a size that divides {SEGMENT_SIZE}."
+        )
     # axes: …, row block, row in block, column block, column in block
     blocks = squares.reshape(*squares.shape[:-2], size, factor, size, factor).mean(axis=(-3, -1), dtype=np.float32)
     if squares.dtype == bool:
@@ -218,12 +218,14 @@ def workspace_data(
     from ..filmcache import film_cache
 
     workspace.need("films", "ingest")
-    films = workspace.query("synth/train_films")
+    films = workspace.query("synth/source_films")
     refuse_other_splits(workspace, films["subject_id"].unique().tolist())
     order = np.random.default_rng(seed).permutation(films["subject_id"].unique())
     films = films.set_index("subject_id", drop=False).loc[order].reset_index(drop=True).head(max_films)
     if films.empty:
-        raise WorkspaceError("No frontal film of the train split is on disk.", "Ingest a data set with its image files.")
+        raise WorkspaceError(
+            "No frontal film of the train split is on disk.", "Ingest a data set with its image files."
+        )
     cache = film_cache(workspace, SEGMENT_SIZE, films["dicom_id"].tolist(), part_of(progress, 0, 0.5))
     films = films[films["dicom_id"].isin(set(cache.ids))].reset_index(drop=True)
     undecodable = len(cache.failed)
@@ -284,7 +286,7 @@ def _possible_places(
     row: int,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """bool (14, S, S): the regions where a film's present findings could be, narrowed by saliency where there is some."""
+    """bool (14, S, S): where a film's present findings could be, narrowed by saliency where there is some."""
     places = np.zeros((len(FINDINGS), *masks.shape[1:]), bool)
     if not masks.any(axis=(1, 2)).all():
         return places

@@ -2,8 +2,7 @@
 
     python data/weights/train_editor.py --work /some/folder --minutes 60
 
-Films, checkpoint, loss log and sample grids lie in --work; run it again to go on. With --more the finished run's weights
-are the start of another one, for example after the phantom's look has changed.
+Films, checkpoint and loss log lie in --work; run it again to go on.
 """
 
 from __future__ import annotations
@@ -26,16 +25,21 @@ _said = [0.0]
 
 CARD = """# The editor "cars"
 
-A {parameters:.2f} M-parameter diffusion UNet at 64 px (`cars.nets.concept_unet.ConceptUNet`) that inserts and deletes CheXpert
-findings inside a region of a frontal chest film. Licence: Apache-2.0, like CARS.
+A {parameters:.2f} M-parameter diffusion UNet at 64 px (`cars.nets.concept_unet.ConceptUNet`) that inserts and
+deletes CheXpert findings inside a region of a frontal chest film. Licence: Apache-2.0, like CARS.
 
-**Data.** {films} phantom films (`cars.synth.data.phantom_data`, seed {seed}); no patient's film was used, and it has never seen a
-real one. On a real data set run `cars train-generator` first: it starts from these weights.
-**Training.** {steps} optimiser steps of {batch} films, {minutes:.0f} minutes on a CPU with {threads} threads; AdamW, v-prediction,
-min-SNR weights, EMA of the weights (that is what is saved, as float16). Last mean loss {loss:.4f}.
+**Data.** {films} phantom films (`cars.synth.data.phantom_data`, seed {seed}); no patient's film was used, and it has
+never seen a real one. On a real data set run `cars train-generator` first: it starts from these weights.
+
+**Training.** {steps} optimiser steps of {batch} films, {minutes:.0f} minutes on {threads} CPU thread(s) of a busy
+machine; AdamW, v-prediction, min-SNR weights. Saved is the moving average of the weights, as float16. Last mean loss
+{loss:.4f}.
+
 **Made by** `data/weights/train_editor.py`, code {code}, on {date}.
-**Results.** `python benchmarks/counterfactual.py` measures it against the phantom's true counterfactuals; docs/synthesis.md
-has the table.
+
+**Results.** `python benchmarks/counterfactual.py` measures it against the phantom's true counterfactuals;
+docs/synthesis.md has the table.
+
 **Not for** diagnosis, nor for films that are not frontal chest radiographs.
 """
 
@@ -44,12 +48,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="folder for films, checkpoint, log and grids")
     parser.add_argument("--out", type=Path, default=HERE / "editor", help="where the finished editor is saved")
-    parser.add_argument("--films", type=int, default=8000)
+    parser.add_argument("--films", type=int, default=6000)
     parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=7e-4)
     parser.add_argument("--seed", type=int, default=20_000)
     parser.add_argument("--start", type=Path, help="an editor's folder to start from")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
@@ -63,15 +68,15 @@ def main() -> None:
     data = EditorData.read(stored)
     torch.manual_seed(options.seed)
     net = load(options.start)[0].train() if options.start else ConceptUNet(64)
-    trainer = Trainer(net, data, options.batch, seed=options.seed)
+    trainer = Trainer(net, data, options.batch, options.rate, options.seed)
     checkpoint = options.work / "checkpoint.pt"
     if checkpoint.exists():
         trainer.restore(checkpoint)
         log.info("going on from step %d", trainer.step)
     trainer.run(Budget(seconds=60 * options.minutes), checkpoint, _say, lambda t: _log_losses(t, options.work))
     card = CARD.format(
-        parameters=sum(p.numel() for p in net.parameters()) / 1e6, films=len(data), seed=options.seed, batch=options.batch,
-        steps=trainer.step, minutes=trainer.seconds / 60, threads=options.threads, loss=trainer.losses[-1][1],
+        parameters=sum(p.numel() for p in net.parameters()) / 1e6, films=len(data), seed=options.seed,
+        batch=options.batch, steps=trainer.step, minutes=trainer.seconds / 60, threads=options.threads, loss=trainer.losses[-1][1],
         code=code_version(), date=time.strftime("%Y-%m-%d"),
     )  # fmt: skip
     save(trainer.ema, options.out, card, trained_on="phantom", films=len(data), steps=trainer.step, seed=options.seed)

@@ -1,0 +1,251 @@
+"""From an original film and a wanted change to an edited film, its sham and its gates.
+
+A film is outlined at 128 px, its ROI drawn there, the edit made at the generator's size, and its difference carried
+back to the original. In mode "auto" the film is inverted first; where the judge is not convinced the ROI is inpainted,
+with one seed after the other. Every attempt has its sham, and the sham that convinces the judge most is the one that is
+gated: an edit may not win by trying more often than its sham.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, ResourceError, SettingError
+from ..generators import EditRequest, composite
+from ..imaging import Placement, square
+from ..schema import ABSENT, FINDINGS, NOT_MENTIONED, PRESENT, after_edit
+from .data import SEGMENT_SIZE, SHAPE_CHANGING, shrink
+from .gates import Edited, Gate, passed, run_gates
+from .roi import feather, roi_for
+from .settings import SynthSettings
+
+
+@dataclass(frozen=True)
+class Source:
+    """A film to be edited.
+
+    film: uint8 (H, W), MONOCHROME2. labels: finding → code, all 14. changes: finding → "insert" or "delete".
+    """
+
+    film: np.ndarray
+    labels: dict[str, int]
+    changes: dict[str, str]
+    view: str = "unknown"
+    sex: str = "unknown"
+    age: float | None = None
+    seed: int = 0
+
+
+@dataclass
+class Outcome:
+    """What became of one source. Arrays are uint8 or bool (H, W) at the film's own size, or None beside an `error`."""
+
+    error: str | None = None
+    edited: np.ndarray | None = None
+    roi: np.ndarray | None = None
+    sham: np.ndarray | None = None
+    masks: np.ndarray | None = None  # (3, 128, 128) bool, of the source
+    mode: str = ""
+    seed: int = 0
+    gates: list[Gate] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate was passed."""
+        return self.error is None and bool(self.gates) and passed(self.gates)
+
+
+@dataclass
+class Models:
+    """What an edit needs, loaded: a generator, a segmenter, and a judge that no backbone under test is."""
+
+    generator: Any
+    segmenter: Any
+    judge: Any
+
+
+@dataclass
+class _Try:
+    """One attempt at one source: the edit, its sham, and how far the judge is beyond its threshold (all changes)."""
+
+    request: EditRequest
+    edited: np.ndarray
+    sham: np.ndarray
+    drift: float
+    margin: float = -np.inf
+    sham_margin: float = -np.inf
+
+
+def local_vectors(labels: dict[str, int], changes: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors of what the ROI shows before and after: int8 (14,) each.
+
+    A changed finding is known on both sides. Of the others only absence is: a finding that the film has somewhere may
+    lie in the ROI or not.
+    """
+    before = {f: ABSENT if labels[f] == ABSENT or labels["No Finding"] == PRESENT else NOT_MENTIONED for f in FINDINGS}
+    before |= {f: PRESENT if direction == "delete" else ABSENT for f, direction in changes.items()}
+    before["No Finding"] = ABSENT if "delete" in changes.values() else NOT_MENTIONED
+    if labels["No Finding"] == PRESENT:
+        before["No Finding"] = PRESENT
+    after = after_edit(before, changes)
+    return np.array([before[f] for f in FINDINGS], np.int8), np.array([after[f] for f in FINDINGS], np.int8)
+
+
+def region(source: Source, masks: np.ndarray, square_film: np.ndarray, judge: Any) -> np.ndarray:
+    """The union of the ROIs of a source's changes, bool (128, 128), from (3, 128, 128) masks.
+
+    A deletion of a focal finding looks where the judge sees it. Raises: DataError where there is no region.
+    """
+    rng = np.random.default_rng([source.seed, 1])
+    roi = np.zeros(masks.shape[1:], bool)
+    for finding, direction in source.changes.items():
+        saliency = None
+        if direction == "delete" and judge.trained[FINDINGS.index(finding)]:
+            saliency = judge.saliency(square_film[None], finding)[0]
+        roi |= roi_for(finding, direction, masks, rng, saliency=saliency)
+    return roi
+
+
+class _Work:
+    """One source on its way: geometry, ROI, and the attempts so far."""
+
+    def __init__(self, source: Source, masks: np.ndarray, roi: np.ndarray, size: int) -> None:
+        self.source, self.masks, self.size = source, masks, size
+        height, width = source.film.shape
+        self.place = Placement(height, width, size)
+        self.small = square(source.film, size)
+        small_roi = shrink(roi, size)
+        # a lesion's ROI may cover no small pixel by half
+        self.small_roi = small_roi if small_roi.any() else shrink(roi.astype(np.float32), size) > 0
+        self.roi = Placement(height, width, SEGMENT_SIZE).to_original(roi)
+        self.tries: list[_Try] = []
+
+    def request(self, mode: str, seed: int, settings: SynthSettings) -> EditRequest:
+        before, after = local_vectors(self.source.labels, self.source.changes)
+        return EditRequest(
+            self.small, self.small_roi, shrink(self.masks, self.size), before, after,
+            view=self.source.view, sex=self.source.sex, age=self.source.age, seed=seed, mode=mode,
+            guidance=settings.guidance, skip=settings.skip, steps=settings.steps,
+            hide_masks=bool(set(self.source.changes) & set(SHAPE_CHANGING)),
+        )  # fmt: skip
+
+    def paste(self, edited: np.ndarray, width: float) -> np.ndarray:
+        """The edit at the film's own size; `width` of the feather as a share of the film."""
+        weights = feather(self.roi, width * self.place.side)
+        return composite(self.source.film, self.small, edited, weights, self.place)
+
+    @property
+    def best(self) -> _Try:
+        """The first attempt that convinced the judge, else the one that came nearest."""
+        return next((t for t in self.tries if t.margin >= 0), max(self.tries, key=lambda t: t.margin))
+
+    @property
+    def sham(self) -> np.ndarray:
+        """The sham, of all attempts made, that convinces the judge most."""
+        return max(self.tries, key=lambda t: t.sham_margin).sham
+
+
+def margin(probabilities: np.ndarray, thresholds: np.ndarray, changes: dict[str, str]) -> float:
+    """How far the least convincing change lies beyond its threshold: ≥ 0 when the judge sees all of them as wanted.
+
+    NaN probabilities (an untrained finding) count as -1.
+    """
+    steps = []
+    for finding, direction in changes.items():
+        n = FINDINGS.index(finding)
+        above = float(probabilities[n] - thresholds[n])
+        # present begins at the threshold itself, so absent must lie truly below it
+        steps.append(above if direction == "insert" else (-above if above < 0 else min(-above, -1e-9)))
+    least = min(steps)
+    return -1.0 if np.isnan(least) else least
+
+
+def attempts(settings: SynthSettings, seed: int) -> list[tuple[str, int]]:
+    """(mode, seed) of each attempt in order. Seeds of one film are far from those of another."""
+    inpaints = [("inpaint", seed + 1_000_003 * k) for k in range(settings.seeds)]
+    if settings.mode == "inpaint":
+        return inpaints
+    return [("inversion", seed)] + (inpaints if settings.mode == "auto" else [])
+
+
+def edit_films(sources: Sequence[Source], models: Models, settings: SynthSettings) -> list[Outcome]:
+    """Edit films, try again where the judge is not convinced, make the shams and pass all through the gates.
+
+    Returns: one outcome a source, in order; a film that cannot be edited has an `error` and nothing else.
+    Raises: ResourceError when not even one edit at a time fits the device.
+    """
+    outcomes = [Outcome() for _ in sources]
+    work: dict[int, _Work] = {}
+    squares = np.stack([square(s.film, SEGMENT_SIZE) for s in sources])
+    found = models.segmenter.masks(squares)
+    for n, source in enumerate(sources):
+        outcomes[n].masks = found.masks[n]
+        if not found.trusted[n]:
+            outcomes[n].error = f"the outlines are not trusted (confidence {found.confidence[n]:.2f})"
+            continue
+        try:
+            roi = region(source, found.masks[n], squares[n], models.judge)
+            work[n] = _Work(source, found.masks[n], roi, models.generator.size)
+        except DataError as error:
+            outcomes[n].error = error.message
+    for k in range(len(attempts(settings, 0))):
+        pending = [w for w in work.values() if not any(t.margin >= 0 for t in w.tries)]
+        _attempt(pending, k, models, settings)
+    for n, w in work.items():
+        best = w.best
+        outcomes[n] = replace(
+            outcomes[n], edited=best.edited, roi=w.roi, sham=w.sham, mode=best.request.mode, seed=best.request.seed
+        )
+    gated = [
+        Edited(w.source.film, w.best.edited, w.roi, w.source.changes, w.sham, w.best.drift) for w in work.values()
+    ]
+    for n, rows in zip(work, run_gates(gated, models.judge, models.segmenter)):
+        outcomes[n].gates = rows
+    return outcomes
+
+
+def _attempt(pending: list[_Work], number: int, models: Models, settings: SynthSettings) -> None:
+    """Attempt `number` at each pending source: edit, sham, and what the judge says of both."""
+    if not pending:
+        return
+    requests = [w.request(*attempts(settings, w.source.seed)[number], settings) for w in pending]
+    results = _edit(models.generator, [*requests, *(r.sham() for r in requests)], settings.batch)
+    tries = []
+    for n, (w, request) in enumerate(zip(pending, requests)):
+        edit, sham = results[n], results[n + len(pending)]
+        tries.append(
+            _Try(request, w.paste(edit.edited, settings.feather), w.paste(sham.edited, settings.feather), edit.drift)
+        )
+    films = np.stack([square(film, models.judge.size) for t in tries for film in (t.edited, t.sham)])
+    seen = models.judge.probabilities(films)
+    for n, (w, attempt) in enumerate(zip(pending, tries)):
+        attempt.margin = margin(seen[2 * n], models.judge.thresholds, w.source.changes)
+        attempt.sham_margin = margin(seen[2 * n + 1], models.judge.thresholds, w.source.changes)
+        w.tries.append(attempt)
+
+
+def _edit(generator: Any, requests: list[EditRequest], batch: int) -> list[Any]:
+    """All requests, `batch` at a time; a batch that does not fit the device is halved."""
+    results: list[Any] = []
+    while len(results) < len(requests):
+        try:
+            results += generator.edit(requests[len(results) : len(results) + batch])
+        except ResourceError:
+            if batch == 1:
+                raise
+            batch //= 2
+    return results
+
+
+def check_changes(labels: dict[str, int], changes: dict[str, str]) -> None:
+    """Raise SettingError for a change that the film does not allow: inserted twice, or deleted where it is not."""
+    for finding, direction in changes.items():
+        if finding not in labels or direction not in ("insert", "delete"):
+            raise SettingError(f"{finding!r}: {direction!r} is no edit.", "Use a finding with insert or delete.")
+        if (labels[finding] == PRESENT) != (direction == "delete"):
+            state = "already" if direction == "insert" else "not"
+            raise SettingError(f"{finding} is {state} present on this film.", "Choose the other direction.")

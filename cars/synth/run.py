@@ -1,0 +1,190 @@
+"""The verb synth: make the edits of a plan, pass each through the gates, and file films, edits and gates.
+
+A plan is cut into fixed chunks. A chunk's films are written first, then its part of `gates`, then its part of `edits`,
+which makes it count; both parts are named by the hash of the chunk's edit ids, and these by everything that decides
+what an edit looks like. So a run that was killed goes on with the first chunk that is not there, and no edit is lost or
+doubled.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..config import as_dict
+from ..errors import DataError, FilmError, WorkspaceError
+from ..imaging import decode, save_png
+from ..progress import Progress, silent
+from ..provenance import code_version, digest
+from ..schema import COLUMN_OF, after_edit
+from ..workspace import Workspace
+from .data import refuse_other_splits
+from .editing import Models, Outcome, Source, edit_films
+from .gates import GATES
+from .models import workspace_generator, workspace_judge, workspace_segmenter
+from .settings import SynthSettings
+from .tables import EDITS, GATE_ROWS
+
+#: Edits that are committed together.
+CHUNK = 8
+
+
+def synth(workspace: Workspace, settings: SynthSettings, progress: Progress = silent) -> dict[str, Any]:
+    """Make the edits of one plan.
+
+    Returns: {"plan_id", "requested", "edited", "passed", "by_gate": {gate: [passed, edited]}, "by_finding": {finding:
+    {"insert": [passed, tried], "delete": [passed, tried]}}, "errors": {reason: count}}, over the whole plan.
+    Raises: WorkspaceError without a plan, DataError when a source is not a train film, ResourceError when disk or
+    memory run out; what is finished is kept and a second run goes on.
+    """
+    plan_id = settings.plan or _latest(workspace)
+    items = workspace.records.plan_items(plan_id)
+    films = _sources(workspace, items)
+    models = Models(
+        workspace_generator(workspace, settings.generator, settings.device),
+        workspace_segmenter(settings.segmenter, settings.device),
+        workspace_judge(workspace, settings.judge, settings.device),
+    )
+    rows = [_row(item, films.loc[item["source_dicom_id"]], models, settings) for item in items.to_dict("records")]
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        part = digest([row["edit_id"] for row in chunk])
+        if not workspace.has_part("edits", part):
+            progress(start, len(rows), "editing films")
+            _chunk(workspace, part, chunk, films, models, settings)
+    progress(len(rows), len(rows), "editing films")
+    return {"plan_id": plan_id, "requested": len(rows), **_summary(workspace, [row["edit_id"] for row in rows])}
+
+
+def _latest(workspace: Workspace) -> str:
+    plans = workspace.records.plans()
+    if plans.empty:
+        raise WorkspaceError("This workspace has no plan yet.", f"Run `cars plan --workspace {workspace.path}` first.")
+    return str(plans["plan_id"].iloc[0])
+
+
+def _sources(workspace: Workspace, items: pd.DataFrame) -> pd.DataFrame:
+    """The plan's source films by dicom_id. Raises: DataError unless every one is a train film of a train patient."""
+    films = workspace.read("films").set_index("dicom_id", drop=False)
+    wanted = items["source_dicom_id"].unique()
+    unknown = [i for i in wanted if i not in films.index]
+    if unknown:
+        raise DataError(f"The plan names the film {unknown[0]!r}, which this workspace lacks.", "Make a new plan.")
+    films = films.loc[wanted]
+    wrong = films[(films["split"] != "train") | (films["origin"] != "real")]
+    if len(wrong):
+        raise DataError(
+            f"{len(wrong)} source films of the plan are not real films of the train split (the first: split "
+            f"{wrong['split'].iloc[0]!r}).",
+            "Only films of train patients are edited. Make a new plan.",
+        )
+    refuse_other_splits(workspace, films["subject_id"].unique().tolist())
+    return films
+
+
+def _row(item: dict[str, Any], film: pd.Series, models: Models, settings: SynthSettings) -> dict[str, Any]:
+    """A row of `edits` as far as it is known before the edit; its id is the hash of all that decides the result."""
+    names = as_dict(settings)
+    how = {k: names[k] for k in ("mode", "steps", "guidance", "skip", "seeds", "feather")}
+    generator, segmenter = (
+        n if isinstance(n, str) else type(n).__name__ for n in (settings.generator, settings.segmenter)
+    )
+    revisions = [models.generator.revision, getattr(models.segmenter, "revision", segmenter), models.judge.revision]
+    labels = {f: int(film[c]) for f, c in COLUMN_OF.items()}
+    finding, direction = next(iter(item["findings"].items()))
+    what = [item[k] for k in ("plan_id", "item", "source_dicom_id", "findings", "seed")]
+    edit_id = digest(what, how, revisions)
+    folder = f"films/synthetic/{edit_id[:2]}"
+    return {
+        "edit_id": edit_id, "plan_id": item["plan_id"], "item": int(item["item"]), "gap_id": item["gap_id"],
+        "source_dicom_id": film["dicom_id"], "source_subject_id": film["subject_id"],
+        "source_study_id": film["study_id"], "findings": json.dumps(item["findings"]), "finding": finding,
+        "direction": direction, **{COLUMN_OF[f]: v for f, v in after_edit(labels, item["findings"]).items()},
+        **{k: film[k] for k in ("view", "view_position", "sex", "age", "age_band", "race", "split")},
+        "generator": generator, "generator_revision": revisions[0], "segmenter": segmenter, "judge": revisions[2],
+        "mode": settings.mode, "seed": int(item["seed"]), "steps": settings.steps, "guidance": settings.guidance,
+        "film_path": f"{folder}/{edit_id}.png", "roi_path": f"{folder}/{edit_id}.roi.png",
+        "sham_path": f"{folder}/{edit_id}.sham.png", "rows": None, "columns": None, "passed": False, "error": None,
+        "origin": "synthetic", "created": None, "code_version": code_version(),
+    }  # fmt: skip
+
+
+def source_of(film: np.ndarray, row: Any, changes: dict[str, str], seed: int) -> Source:
+    """A source from a decoded film and its row of `films`."""
+    age = None if row["age"] is None or row["age"] != row["age"] else float(row["age"])
+    labels = {f: int(row[c]) for f, c in COLUMN_OF.items()}
+    return Source(film, labels, changes, str(row["view"]), str(row["sex"]), age, seed)
+
+
+def _chunk(
+    workspace: Workspace,
+    part: str,
+    rows: list[dict[str, Any]],
+    films: pd.DataFrame,
+    models: Models,
+    settings: SynthSettings,
+) -> None:
+    """Edit, gate and write one chunk."""
+    sources: dict[int, Source] = {}
+    for n, row in enumerate(rows):
+        film = films.loc[row["source_dicom_id"]]
+        try:
+            sources[n] = source_of(decode(film["path"]), film, json.loads(row["findings"]), row["seed"])
+        except FilmError as error:
+            row["error"] = error.message
+    gates: list[dict[str, Any]] = []
+    if sources:
+        for n, outcome in zip(sources, edit_films(list(sources.values()), models, settings)):
+            rows[n] = _finish(workspace, rows[n], sources[n], outcome)
+            gates += [{"edit_id": rows[n]["edit_id"], **vars(gate)} for gate in outcome.gates]
+    now = time.time()
+    made = [{**row, "film_path": None, "roi_path": None, "sham_path": None} if row["error"] else row for row in rows]
+    workspace.write_part("gates", part, GATE_ROWS.table(gates))
+    workspace.write_part("edits", part, EDITS.table([{**row, "created": now} for row in made]))
+
+
+def _finish(workspace: Workspace, row: dict[str, Any], source: Source, outcome: Outcome) -> dict[str, Any]:
+    """Write an edit's three images and complete its row."""
+    if outcome.error is not None:
+        return {**row, "error": outcome.error}
+    assert outcome.edited is not None
+    assert outcome.roi is not None
+    assert outcome.sham is not None
+    note = {
+        "Synthetic": "true", "Software": "CARS " + row["code_version"], "EditId": row["edit_id"],
+        "Findings": row["findings"], "Generator": f"{row['generator']} {row['generator_revision']}",
+    }  # fmt: skip
+    for path, image in (("film_path", outcome.edited), ("roi_path", outcome.roi), ("sham_path", outcome.sham)):
+        save_png(workspace.path / row[path], image, note)
+    height, width = source.film.shape
+    return {
+        **row, "mode": outcome.mode, "seed": outcome.seed, "rows": height, "columns": width, "passed": outcome.passed
+    }  # fmt: skip
+
+
+def _summary(workspace: Workspace, edit_ids: list[str]) -> dict[str, Any]:
+    edits = workspace.read("edits")
+    edits = edits[edits["edit_id"].isin(set(edit_ids))]
+    made = edits[edits["error"].isna()]
+    gates = workspace.read("gates")
+    gates = gates[gates["edit_id"].isin(set(made["edit_id"]))]
+    by_gate = {
+        name: [int(group.groupby("edit_id")["passed"].all().sum()), int(group["edit_id"].nunique())]
+        for name in GATES
+        if len(group := gates[gates["gate"] == name])
+    }
+    by_finding: dict[str, dict[str, list[int]]] = {}
+    for (finding, direction), group in edits.groupby(["finding", "direction"]):
+        by_finding.setdefault(str(finding), {})[str(direction)] = [int(group["passed"].sum()), len(group)]
+    return {
+        "edited": len(made),
+        "passed": int(made["passed"].sum()),
+        "by_gate": by_gate,
+        "by_finding": by_finding,
+        "errors": dict(Counter(edits["error"].dropna())),
+    }

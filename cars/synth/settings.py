@@ -1,0 +1,63 @@
+"""The settings of plan, train-generator and synth. Cheap to import: the command line reads them for --help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..config import setting
+
+
+@dataclass(frozen=True)
+class PlanSettings:
+    """Which gaps to fill, and from which films."""
+
+    gaps: str = setting("", "Gap ids, separated by commas; empty takes the top editable gaps by rank.")
+    per_gap: int = setting(8, "Synthetic films wanted per gap.", minimum=1)
+    films: int = setting(48, "Most films in the plan.", minimum=1)
+    max_per_patient: int = setting(2, "Most edits from films of one patient.", minimum=1)
+    max_edits: int = setting(2, "Most findings that one edit may change.", minimum=1, maximum=3)
+    edits: str = setting("", "Without gaps: edits to try, such as 'insert:Pneumothorax,delete:Pleural Effusion'.")
+    balanced: int = setting(
+        0, "Without gaps: so many insertions and deletions of each finding, or of those in edits.", minimum=0
+    )
+    screen: bool = setting(True, "Leave out films on which the judge does not see their own label before the edit.")
+    seed: int = setting(0, "Draws among films that serve equally well.", minimum=0)
+
+
+@dataclass(frozen=True)
+class TrainGeneratorSettings:
+    """How long and on what to train."""
+
+    size: int = setting(64, "Side of the films that the editor works on, pixels.", minimum=16, maximum=128)
+    minutes: float = setting(12.0, "Minutes of training for the editor.", minimum=0.01)
+    steps: int | None = setting(None, "Optimiser steps instead of minutes; then a run can be repeated.", minimum=1)
+    batch: int = setting(32, "Films per step.", minimum=1)
+    rate: float = setting(3e-4, "Highest learning rate.", minimum=0.0)
+    start: str = setting("packaged", "Where to start: packaged, scratch, or an editor's folder.")
+    segmenter: str = setting("cars", "Which registered segmenter outlines lungs and heart.")
+    judge_minutes: float = setting(3.0, "Minutes of training for the judge; 0 keeps the packaged one.", minimum=0)
+    judge_arch: str = setting("small", "The judge's network.", choices=("small", "efficientnet_lite0"))
+    films: int = setting(20_000, "Most films to train on, drawn by patient.", minimum=1)
+    device: str = setting("auto", "cpu, cuda, or auto for a GPU where there is one.")
+    seed: int = setting(0, "Seed of films, regions and noise.", minimum=0)
+
+
+@dataclass(frozen=True)
+class SynthSettings:
+    """How to make the edits of a plan."""
+
+    plan: str | None = setting(None, "Which plan; empty takes the latest.")
+    generator: str = setting("cars", "Which registered generator edits.")
+    segmenter: str = setting("cars", "Which registered segmenter outlines lungs and heart.")
+    judge: str | None = setting(None, "A judge's folder; empty takes the workspace's own, else the packaged one.")
+    mode: str = setting(
+        "auto", "How to edit; auto inverts first and inpaints where the judge is not convinced.",
+        choices=("auto", "inversion", "inpaint"),
+    )  # fmt: skip
+    steps: int = setting(20, "Sampling steps.", minimum=1, maximum=1000)
+    guidance: float = setting(3.0, "Guidance away from the source's vector; 1 is none.", minimum=0, maximum=20)
+    skip: float = setting(0.0, "Share of the noisiest steps that an inversion leaves out.", minimum=0, maximum=0.9)
+    seeds: int = setting(1, "Seeds to try by inpainting, until the judge is convinced.", minimum=1, maximum=16)
+    feather: float = setting(0.02, "Width of the soft edge in the ROI, a share of the film.", minimum=0, maximum=0.2)
+    batch: int = setting(16, "Edits at once; halved when they do not fit the device.", minimum=1)
+    device: str = setting("auto", "cpu, cuda, or auto for a GPU where there is one.")
