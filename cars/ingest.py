@@ -73,6 +73,8 @@ def ingest(workspace: Workspace, settings: IngestSettings, progress: Progress = 
 
     hashes = {path.name: file_digest(path) for path in adapter.files(settings.source, workspace, **options)}
     recipe = {k: v for k, v in as_dict(settings).items() if k != "workers"}
+    if not isinstance(settings.adapter, str):
+        recipe["adapter"] = type(adapter).__name__
     pieces = [piece for batch in batches for piece in _pieces(batch)]
     version = digest(VERSION, recipe, hashes, [_state(piece.films["path"]) for piece in pieces])
     names = [f"{n:05d}-{digest(version, n)}" for n in range(len(pieces))]
@@ -81,7 +83,7 @@ def ingest(workspace: Workspace, settings: IngestSettings, progress: Progress = 
     for table in TABLES:
         workspace.publish(table, version)
     result = _summary(workspace) | {"version": version, "unchanged": not todo}
-    _describe(workspace, settings, adapter, hashes, result)
+    _describe(workspace, recipe, adapter, hashes, result)
     return result
 
 
@@ -238,7 +240,7 @@ def _summary(workspace: Workspace) -> dict[str, Any]:
 
 
 def _describe(
-    workspace: Workspace, settings: IngestSettings, adapter: Any, hashes: dict[str, str], result: dict[str, Any]
+    workspace: Workspace, recipe: dict[str, Any], adapter: Any, hashes: dict[str, str], result: dict[str, Any]
 ) -> None:
     """dataset.json: what is in this workspace, under which terms, made from which files."""
     from .provenance import note
@@ -252,11 +254,11 @@ def _describe(
     write_json(
         path,
         {
-            "adapter": settings.adapter,
-            "source": settings.source,
-            **adapter.about(settings.source),
+            "adapter": recipe["adapter"],
+            "source": recipe["source"],
+            **adapter.about(recipe["source"]),
             "counts": counts,
             "version": result["version"],
-            "provenance": note("ingest", as_dict(settings), hashes),
+            "provenance": note("ingest", recipe, hashes),
         },
     )
