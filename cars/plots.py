@@ -6,6 +6,8 @@ the system's. Selectable marks carry what was selected in `customdata`: a gap's 
 
 from __future__ import annotations
 
+import html
+import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +16,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
+
+from .coverage import CoOccurrence
+from .coverage.sentences import describe
+from .metrics import METRICS
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK = (
@@ -40,8 +46,8 @@ def _finish(figure: go.Figure, title: str, detail: str, height: int, width: int 
     figure.update_layout(
         title={
             "text": f"<b>{title}</b>", "subtitle": {"text": detail, "font": {"size": 12, "color": "#52606D"}},
-            "font": {"size": 15, "color": INK}, "x": 0.0, "xref": "container", "xanchor": "left", "pad": {"l": 8},
-            "y": 1.0, "yref": "container", "yanchor": "top",
+            "font": {"size": 15, "color": INK}, "x": 0.0, "xref": "container", "xanchor": "left",
+            "pad": {"l": 8, "t": 10}, "y": 1.0, "yref": "container", "yanchor": "top",
         },
         font={"family": FONT, "size": 12, "color": INK}, template="plotly_white", height=height, width=width,
         margin={"l": 10, "r": 16, "t": 84, "b": 44}, paper_bgcolor="white", plot_bgcolor="white",
@@ -58,6 +64,11 @@ def short(text: str, length: int = 58) -> str:
     return textwrap.shorten(text, length, placeholder=" …") if len(text) > length else text
 
 
+def safe(text: object) -> str:
+    """Text from data, which plotly must not read as markup."""
+    return html.escape(str(text), quote=False)
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A number for a label; "–" for one that is not there."""
     return "–" if value is None or value != value else f"{value:.{digits}f}"
@@ -67,20 +78,25 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def cooccurrence(
-    names: Sequence[str], values: np.ndarray, n: int, kind: str, unit: str = "patient", source: str = ""
+    found: CoOccurrence, kind: str, unit: str = "patient", impossible: np.ndarray | None = None, source: str = ""
 ) -> go.Figure:
-    """A heat map of how often two attribute values occur together.
+    """A heat map of how often two findings are present together.
 
     Args:
-        names: the attribute values, k of them.
-        values: (k, k) counts, or ratios observed / expected. NaN: the two exclude each other.
-        kind: "observed", "expected" or "ratio".
+        found: as `coverage.cooccurrence` gives it.
+        kind: "observed", "expected" or "ratio". A ratio of pairs that are neither seen nor expected once is left out.
+        impossible: (k, k) bool, pairs that a rule forbids; they are crossed out and never coloured.
 
     A cell is selected through a nearly transparent square on it, since plotly reports no click on a heat map; its
     customdata is (row name, column name).
     """
+    names, n = found.names, found.n
+    values = np.array(getattr(found, kind), dtype=float)
+    forbidden = np.zeros(values.shape, dtype=bool) if impossible is None else impossible & (found.observed == 0)
+    if kind == "ratio":
+        values[(found.expected < 1) & (found.observed < 1)] = np.nan
+    values[forbidden] = np.nan
     k = len(names)
-    values = np.array(values, dtype=float)
     np.fill_diagonal(values, np.nan)
     cell = int(np.clip(620 / max(k, 1), 15, 44))
     side = cell * k
@@ -113,10 +129,17 @@ def cooccurrence(
         selected={"marker": {"opacity": 1, "color": "rgba(0,0,0,0.35)"}}, unselected={"marker": {"opacity": 1}},
         text=[f"{a} with {b}: {value}" for (a, b), value in zip(pairs, shown)], hoverinfo="text", showlegend=False,
     )  # fmt: skip
-    figure = go.Figure([heat, marks])
-    label = {"observed": f"{unit}s", "expected": f"expected {unit}s", "ratio": "seen ÷ expected"}[kind]
+    crossed = [(names[r], names[c]) for r, c in zip(*np.nonzero(forbidden))]
+    crosses = go.Scatter(
+        x=[pair[1] for pair in crossed], y=[pair[0] for pair in crossed], mode="markers", showlegend=False,
+        marker={"symbol": "x-thin", "size": cell * 0.35, "line": {"width": 1, "color": "#B8BEC7"}},
+        text=[f"{a} with {b}: impossible by a rule" for a, b in crossed], hoverinfo="text",
+    )  # fmt: skip
+    figure = go.Figure([heat, crosses, marks])
+    units = _plural(unit, 2)
+    label = {"observed": units, "expected": f"expected {units}", "ratio": "seen ÷ expected"}[kind]
     figure = _finish(
-        figure, f"Attribute values {what}", f"{label}; {_of(n, unit, source)}. Choose a cell to see its films.",
+        figure, f"Findings {what}", f"{label}; {_of(n, unit, source)}. × impossible. Choose a cell to see films.",
         side + 250, side + 330,
     )  # fmt: skip
     figure.update_xaxes(tickangle=-45, showgrid=False, constrain="domain", type="category")
@@ -140,13 +163,14 @@ def film_map(frame: pd.DataFrame, colour: str = "view", total: int | None = None
         synthetic = part["origin"] == "synthetic" if "origin" in part else np.zeros(len(part), dtype=bool)
         figure.add_trace(
             go.Scattergl(
-                x=part["x"], y=part["y"], customdata=part["dicom_id"], mode="markers", name=f"{value} ({count:,})",
+                x=part["x"], y=part["y"], customdata=part["dicom_id"], mode="markers",
+                name=f"{safe(value)} ({count:,})",
                 marker={
                     "size": np.where(synthetic, 9, 5), "symbol": np.where(synthetic, "diamond", "circle"),
                     "color": PALETTE[n % len(PALETTE)], "opacity": 0.7,
                     "line": {"width": np.where(synthetic, 1, 0), "color": BLACK},
                 },
-                hovertemplate=f"{colour.replace('_', ' ')}: {value}<extra></extra>",
+                hovertemplate=f"{colour.replace('_', ' ')}: {safe(value)}<extra></extra>",
             )
         )  # fmt: skip
     few = f"{len(frame):,} of {total:,}" if total and total > len(frame) else f"{len(frame):,}"
@@ -168,7 +192,7 @@ def gap_bars(gaps: pd.DataFrame, most: int = 15, source: str = "") -> go.Figure:
     top = gaps.head(most)
     unit = str(top["unit"].iloc[0]) if len(top) else "patient"
     threshold = float(top["threshold"].iloc[0]) if len(top) else 0.0
-    y = [f"{rank}. {short(sentence)}" for rank, sentence in zip(top["rank"], top["sentence"])]
+    y = [f"{rank}. {safe(short(describe(json.loads(pattern))))}" for rank, pattern in zip(top["rank"], top["pattern"])]
     figure = go.Figure()
     lines_x: list[float | None] = []
     lines_y: list[str | None] = []
@@ -193,7 +217,7 @@ def gap_bars(gaps: pd.DataFrame, most: int = 15, source: str = "") -> go.Figure:
                 x=part["count"], y=[y[i] for i in np.flatnonzero((top["verdict"] == verdict).to_numpy())],
                 customdata=part["gap_id"], mode="markers+text", name=f"seen: {verdict}", text=part["count"],
                 textposition="middle left", marker={"size": 12, "color": colour, "symbol": symbol},
-                hovertext=part["sentence"], hovertemplate="%{hovertext}<extra></extra>",
+                hovertext=part["sentence"].map(safe), hovertemplate="%{hovertext}<extra></extra>",
             )
         )  # fmt: skip
     figure.add_vline(x=threshold, line={"color": GREY, "dash": "dot"})
@@ -203,7 +227,8 @@ def gap_bars(gaps: pd.DataFrame, most: int = 15, source: str = "") -> go.Figure:
     )  # fmt: skip
     figure = _finish(
         figure, f"The {len(top)} gaps that rank first",
-        f"{unit}s that match, against the number expected; {len(gaps):,} gaps{_from(source)}.", 170 + 30 * len(top),
+        f"{_plural(unit, 2)} that match, against the number expected; {len(gaps):,} gaps{_from(source)}.",
+        170 + 30 * len(top),
     )  # fmt: skip
     figure.update_layout(clickmode="event+select", legend={"y": -0.04, "yanchor": "top"})
     span = float(np.nanmax([threshold, top["expected"].max(), 1.0])) if len(top) else 1.0
@@ -212,25 +237,32 @@ def gap_bars(gaps: pd.DataFrame, most: int = 15, source: str = "") -> go.Figure:
     return figure
 
 
-def coverage_bars(table: pd.DataFrame, source: str = "") -> go.Figure:
-    """Coverage before and after the accepted edits.
+def coverage_bars(change: Mapping[str, Any], source: str = "") -> go.Figure:
+    """Coverage of the train split before and after the accepted edits.
 
     Args:
-        table: level, before, after (shares in [0, 1]), cells (how many possible combinations).
+        change: as `coverage.before_after` gives it: unit, threshold, synthetic_films, and for before and after
+            tway: least number of units → number of attributes → share of the possible combinations.
     """
-    labels = [f"{level} attribute{'s' if level != 1 else ''}" for level in table["level"]]
     figure = go.Figure()
-    for name, colour in (("before", GREY), ("after", BLUE)):
+    before, after = change["before"]["tway"], change["after"]["tway"]
+    unit = change["unit"]
+    labels = []
+    for least in before:
+        for t in before[least]:
+            labels.append((f"{t} value{'s' if t > 1 else ''}, {least:,} {_plural(unit, least)} or more", least, t))
+    for name, side, colour in (("before", before, GREY), ("after", after, BLUE)):
+        shares = [100 * side[least][t] for _, least, t in labels]
         figure.add_trace(
             go.Bar(
-                x=100 * table[name], y=labels, orientation="h", name=name, marker={"color": colour},
-                text=[f"{name} {100 * v:.1f}%" for v in table[name]], textposition="auto",
-                customdata=table["cells"], hovertemplate="%{y}: %{x:.2f}% of %{customdata:,} cells<extra></extra>",
+                x=shares, y=[label for label, _, _ in labels], orientation="h", name=name, marker={"color": colour},
+                text=[f"{name} {share:.1f}%" for share in shares], textposition="auto", hoverinfo="skip",
             )
         )  # fmt: skip
     figure = _finish(
-        figure, "Share of possible combinations with enough patients",
-        f"train split; {int(table['cells'].sum()):,} possible combinations{_from(source)}.", 150 + 64 * len(table),
+        figure, "Share of the possible combinations that are covered",
+        f"{change['before']['films']:,} real train films{_from(source)}, and {change['synthetic_films']:,} accepted "
+        f"synthetic ones of {change['synthetic_patients']:,} patients.", 130 + 56 * len(labels),
     )  # fmt: skip
     figure.update_xaxes(range=[0, 100], ticksuffix="%")
     figure.update_yaxes(autorange="reversed", type="category")
@@ -240,14 +272,21 @@ def coverage_bars(table: pd.DataFrame, source: str = "") -> go.Figure:
 # Gains --------------------------------------------------------------------------------------------------------------
 
 
-def score_dots(scores: pd.DataFrame, label: str, better: str, source: str = "") -> go.Figure:
-    """One metric's scores with intervals, one row a backbone and arm.
+def score_dots(
+    scores: pd.DataFrame, metric: str, finding: str = "macro", calibrated: bool = False, source: str = ""
+) -> go.Figure:
+    """One metric's scores with intervals, one row a backbone and arm: the mean over seeds.
 
     Args:
-        scores: backbone, arm, value, low, high, n, one row each; of one finding or "macro".
-        label: the metric as pages write it. better: "higher" or "lower".
+        scores: rows of `evaluate.score_table`.
+        finding: one finding, or "macro" for the mean over findings.
+        calibrated: after temperature scaling.
     """
-    rows = scores.dropna(subset=["value"])
+    label, better = _metric(metric)
+    rows = scores[
+        (scores["metric"] == metric) & (scores["finding"] == finding) & (scores["calibrated"] == calibrated)
+        & (scores["seed"] == -1)
+    ].dropna(subset=["value"])  # fmt: skip
     arms = list(dict.fromkeys(rows["arm"]))
     figure = go.Figure()
     for n, arm in enumerate(arms):
@@ -257,28 +296,28 @@ def score_dots(scores: pd.DataFrame, label: str, better: str, source: str = "") 
         _label(figure, part, y, [number(v) for v in part["value"]])
     order = [f"{b} · {a}" for b, a in zip(rows["backbone"], rows["arm"])]
     figure = _finish(
-        figure, f"{label} on the untouched test patients", f"{better} is better; {_films(rows)}{_from(source)}.",
-        140 + 36 * len(rows),
+        figure, f"{label} on the untouched test patients",
+        f"{_finding(finding)}; {better} is better; {_films(rows)}{_from(source)}.", 140 + 36 * len(rows),
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], type="category")
     return figure.update_layout(showlegend=False)
 
 
 def gain_forest(
-    gains: pd.DataFrame, metrics: Mapping[str, tuple[str, str]], source: str = "", finding: str = "macro"
+    gains: pd.DataFrame, metrics: Sequence[str], finding: str = "macro", calibrated: bool = False, source: str = ""
 ) -> go.Figure:
     """What each arm changes against `real`, one panel a metric, one row a backbone and arm.
 
     Args:
-        gains: backbone, arm, metric, value, low, high, n, verdict; one row each, of one finding.
-        metrics: metric → (label, "higher" or "lower" is better), in the order of the panels.
+        gains: rows of `evaluate.gain_table`.
+        metrics: the panels, in order. finding, calibrated: as for `score_dots`.
     """
-    gains = gains.dropna(subset=["value"])
+    gains = gains[(gains["finding"] == finding) & (gains["calibrated"] == calibrated)].dropna(subset=["value"])
     shown = [m for m in metrics if (gains["metric"] == m).any()]
     sizes = [max(int((gains["metric"] == m).sum()), 1) for m in shown]
     figure = make_subplots(
         rows=max(len(shown), 1), cols=1, row_heights=[s + 1.0 for s in sizes] or None,
-        subplot_titles=[f"{metrics[m][0]} ({metrics[m][1]} is better)" for m in shown],
+        subplot_titles=[f"{label} ({better} is better)" for label, better in map(_metric, shown)],
         vertical_spacing=min(0.16, 66 / (36 * sum(sizes) + 96 * len(shown) + 1)),
     )  # fmt: skip
     for row, metric in enumerate(shown, start=1):
@@ -296,10 +335,10 @@ def gain_forest(
         figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], type="category", row=row, col=1)
     for note in figure.layout.annotations[: len(shown)]:  # make_subplots centres its titles
         note.update(x=0, xanchor="left", font={"size": 13, "color": INK})
-    of = "mean over findings" if finding == "macro" else finding
     figure = _finish(
         figure, "What the added films change, against real films alone",
-        f"{of}; paired by patient; {_films(gains)}{_from(source)}.", 120 + 36 * sum(sizes) + 96 * max(len(shown), 1),
+        f"{_finding(finding)}; paired by patient; {_films(gains)}{_from(source)}.",
+        120 + 36 * sum(sizes) + 96 * max(len(shown), 1),
     )  # fmt: skip
     return figure.update_layout(showlegend=False, margin={"t": 108})
 
@@ -342,6 +381,7 @@ def reliability(tables: Mapping[str, pd.DataFrame], source: str = "") -> go.Figu
                 showarrow=False,
                 xanchor="left",
                 xshift=8,
+                yshift=-15 * n,
                 font={"color": colour},
             )
     cases = max((int(t["n"].sum()) for t in tables.values()), default=0)
@@ -378,8 +418,26 @@ def _label(figure: go.Figure, part: pd.DataFrame, y: list[str], texts: list[str]
     place = {"row": row, "col": 1} if row else {}
     for x, name, text in zip(part["value"], y, texts):
         figure.add_annotation(
-            x=x, y=name, text=text, showarrow=False, yshift=14, font={"size": 11, "color": "#3E4C59"}, **place
+            x=x,
+            y=name,
+            text=text,
+            showarrow=False,
+            yshift=14,
+            font={"size": 11, "color": "#3E4C59"},
+            bgcolor="rgba(255,255,255,0.85)",
+            borderpad=0,
+            **place,
         )
+
+
+def _metric(name: str) -> tuple[str, str]:
+    """(the metric as pages write it, "higher" or "lower")."""
+    metric = METRICS.get(name)
+    return metric.label, metric.direction
+
+
+def _finding(finding: str) -> str:
+    return "mean over findings" if finding == "macro" else finding
 
 
 def _films(rows: pd.DataFrame) -> str:
@@ -390,9 +448,12 @@ def _films(rows: pd.DataFrame) -> str:
 
 
 def _of(n: int, unit: str, source: str) -> str:
-    plural = {"study": "studies"}.get(unit, f"{unit}s")
-    return f"{n:,} {plural}{_from(source)}"
+    return f"{n:,} {_plural(unit, n)}{_from(source)}"
+
+
+def _plural(unit: str, n: int) -> str:
+    return unit if n == 1 else {"study": "studies"}.get(unit, f"{unit}s")
 
 
 def _from(source: str) -> str:
-    return f" from {source}" if source else ""
+    return f" from {safe(source)}" if source else ""

@@ -14,7 +14,7 @@ LEVELS = [
     },
     {"datasets", "backbones", "generators", "segmenters", "metrics"},
     {"ingest", "embed", "index", "coverage", "synth", "evaluate", "export"},
-    {"plots"},
+    {"plots", "pictures", "stages"},
     {"verbs", "cli", "__main__", "demo", "serve", "doctor"},
 ]  # fmt: skip
 #: Verbs meet in the tables; index.py is a library of level 3 that verbs may use.

@@ -21,7 +21,7 @@ from .store import ENDED, STATES, Job, JobStore
 from .worker import ensure_worker, log_path, run_worker, worker_of
 
 __all__ = [
-    "ENDED", "STATES", "Job", "cancel", "ensure_worker", "jobs", "latest", "log_tail", "retry", "run_job",
+    "ENDED", "STATES", "Job", "cancel", "ensure_worker", "history", "jobs", "latest", "log_tail", "retry", "run_job",
     "run_worker", "status", "submit", "worker_of",
 ]  # fmt: skip
 
@@ -52,6 +52,11 @@ def status(workspace: Workspace, job_id: str) -> Job:
 def jobs(workspace: Workspace) -> pd.DataFrame:
     """All jobs, newest first; the columns are the fields of Job."""
     return JobStore(workspace).frame()
+
+
+def history(workspace: Workspace) -> list[Job]:
+    """All jobs, newest first."""
+    return JobStore(workspace).all()
 
 
 def latest(workspace: Workspace, *verbs: str) -> Job | None:

@@ -1,0 +1,58 @@
+"""The app: a login where one is configured, the workspace, the pages. Run it with `cars app --workspace DIR`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import streamlit as st
+from PIL import Image
+
+from cars import jobs, serve, stages
+from cars.errors import CarsError
+from cars.workspace import Workspace
+from pages._common import show_error
+
+
+def icon() -> Image.Image:
+    """A dark film with a bright square, 32 by 32 pixels."""
+    picture = Image.new("RGB", (32, 32), "#1F2933")
+    picture.paste("#56B4E9", (8, 8, 24, 24))
+    return picture
+
+
+if serve.has_login() and not st.user.is_logged_in:
+    st.title("CARS")
+    st.button("Log in", on_click=st.login, type="primary")
+    st.stop()
+
+asked = st.query_params.get("workspace") or os.environ.get("CARS_WORKSPACE") or "workspace"
+start = Path(asked).absolute()
+with st.sidebar:
+    chosen = st.selectbox(
+        "Workspace",
+        [str(path) for path in dict.fromkeys([start, *stages.near(start)])],
+        format_func=lambda path: Path(path).name,
+        accept_new_options=True,
+        help="A folder with films, tables and results. Choose one beside it, or type a path.",
+    )
+st.session_state["workspace"] = chosen or str(start)
+
+page = st.navigation(
+    [
+        st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
+        st.Page("pages/coverage.py", title="Coverage", icon=":material/grid_on:"),
+        st.Page("pages/synthesise.py", title="Synthesise", icon=":material/healing:"),
+        st.Page("pages/gains.py", title="Gains", icon=":material/monitoring:"),
+        st.Page("pages/export.py", title="Export", icon=":material/archive:"),
+        st.Page("pages/jobs.py", title="Jobs", icon=":material/pending_actions:"),
+    ]
+)
+# an icon of ours: with none, Streamlit asks a server outside for the page's icon
+st.set_page_config(page_title=f"CARS · {page.title}", page_icon=icon(), layout="wide")
+try:
+    jobs.ensure_worker(Workspace.open(st.session_state["workspace"]))
+except CarsError as error:
+    show_error(error)
+else:
+    page.run()

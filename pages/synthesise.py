@@ -1,0 +1,228 @@
+"""Synthesise: choose gaps, look at the plan, make the films, and look at each edit and its gates."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from cars import coverage, jobs, pictures, synth
+from cars.coverage.sentences import describe
+from cars.errors import CarsError
+from cars.workspace import Workspace
+from pages._common import (
+    current,
+    defaults,
+    empty,
+    film_grid,
+    plain,
+    query,
+    reported,
+    setting_widgets,
+    stamp,
+    submit,
+    watch,
+)
+
+GATES = ("judge", "anatomy", "outside", "sham")
+GATE_HELP = {
+    "judge": "An independent classifier sees the change.",
+    "anatomy": "Lungs and heart keep their shape, except where the finding itself changes them.",
+    "outside": "Nothing changes outside the region of interest.",
+    "sham": "The same edit without the finding must not convince the judge.",
+}
+PER_PAGE = 5
+
+
+def what(changes: dict[str, str]) -> str:
+    """An edit in words: "insert Edema and delete Pleural Effusion"."""
+    return " and ".join(f"{direction} {finding}" for finding, direction in changes.items())
+
+
+# The plan -----------------------------------------------------------------------------------------------------------
+
+
+def choose(workspace: Workspace) -> None:
+    """Which gaps, and how many films."""
+    table = coverage.gap_table(workspace)
+    table = table[table["editable"] & (table["reachable"] > 0)]
+    if table.empty:
+        st.info("No gap can be filled by an edit. Lower the threshold or name other attributes on the page Coverage.")
+        return
+    names = {row.gap_id: f"{row.rank}. {describe(json.loads(row.pattern))}" for row in table.itertuples()}
+    before = [gap for gap in st.session_state.get("chosen-gaps", list(names)[:3]) if gap in names]
+    gaps = st.multiselect(
+        "Gaps to fill", list(names), before, format_func=names.get, key=f"gaps-{'-'.join(before)}",
+        help="Only gaps that one edit of a train film can fill.",
+    )  # fmt: skip
+    start = defaults(workspace, "plan", synth.PlanSettings)
+    if start is None:
+        return
+    with st.expander("More settings"):
+        chosen = setting_widgets("plan", start, ["per_gap", "films", "max_per_patient", "max_edits", "seed"])
+    if st.button("Plan edits", type="primary", disabled=not gaps):
+        st.session_state["chosen-gaps"] = gaps
+        submit(workspace, "plan", {"gaps": ",".join(gaps), **chosen})
+        st.rerun()
+
+
+def show_plan(workspace: Workspace, plan_id: str, made: int) -> None:
+    """What a plan would do, and the button that does it."""
+    items = workspace.records.plan_items(plan_id)
+    edits = pd.Series([what(changes) for changes in items["findings"]], dtype="str").value_counts()
+    with st.container(border=True):
+        st.subheader(f"The plan: {len(items):,} films")
+        for edit, count in edits.head(8).items():
+            st.markdown(f"- {count:,} × {plain(edit)}")
+        if len(edits) > 8:
+            st.caption(f"and {len(edits) - 8} other edits")
+        job = next((j for j in jobs.history(workspace) if (j.result or {}).get("plan_id") == plan_id), None)
+        if job is not None and "by_gap" in job.result:
+            rows = [{"gap": v["sentence"], "planned": v["planned"], "wanted": v["wanted"], "why not all": v["reason"]}
+                    for v in job.result["by_gap"].values()]  # fmt: skip
+            st.dataframe(pd.DataFrame(rows), hide_index=True)
+        with st.expander("Source films"):
+            film_grid(workspace, list(dict.fromkeys(items["source_dicom_id"])), 12)
+        start = defaults(workspace, "synth", synth.SynthSettings)
+        if start is None or items.empty:
+            return
+        with st.expander("How to edit"):
+            chosen = setting_widgets("synth", start, ["mode", "guidance", "steps", "seeds"])
+        label = f"Make these {len(items):,} films" if made < len(items) else "Make them again with these settings"
+        if st.button(label, type="primary" if made < len(items) else "secondary", key="make"):
+            submit(workspace, "synth", {"plan": plan_id, **chosen})
+            st.rerun()
+
+
+# The edits ----------------------------------------------------------------------------------------------------------
+
+
+@st.cache_data(max_entries=200, show_spinner="Drawing")
+def four(source: str, edited: str, roi: str, modified: int) -> pictures.EditPictures:
+    return pictures.edit_pictures(source, edited, roi)
+
+
+def filtered(table: pd.DataFrame) -> pd.DataFrame:
+    """The edits that the filter above the grid leaves."""
+    left = {
+        "all": table,
+        "passed every gate": table[table["passed"].fillna(False).astype(bool)],
+        **{f"failed {gate}": table[table[f"gate_{gate}"].eq(False)] for gate in GATES},
+        "rejected": table[table["decision"] == "reject"],
+        "not made": table[table["error"].notna()],
+    }
+    options = [name for name, rows in left.items() if len(rows) or name == "all"]
+    words = {name: f"{name} ({len(left[name]):,})" for name in options}
+    shown = st.pills("Show", options, default="all", required=True, key="edit-filter", format_func=words.get)
+    return left[shown]
+
+
+def badges(gates: pd.DataFrame) -> None:
+    """One badge a gate, with its numbers in the help."""
+    with st.container(horizontal=True):
+        for gate in GATES:
+            rows = gates[gates["gate"] == gate]
+            if rows.empty:
+                continue
+            passed = bool(rows["passed"].all())
+            worst = rows.sort_values("passed").iloc[0]
+            lines = [f"{plain(r.measure)}: {r.value:.3f} (allowed {span(r.low, r.high)})" for r in rows.itertuples()]
+            st.badge(
+                f"{'✓' if passed else '✗'} {gate} {worst['value']:.2f}", color="green" if passed else "red",
+                help="  \n".join([GATE_HELP[gate], *lines]),
+            )  # fmt: skip
+
+
+def span(low: float, high: float) -> str:
+    """The allowed values of a measure in words."""
+    if low == float("-inf"):
+        return f"up to {high:.3f}"
+    return f"from {low:.3f}" if high == float("inf") else f"{low:.3f} to {high:.3f}"
+
+
+def one_edit(workspace: Workspace, edit: Any, source: str | None, gates: pd.DataFrame) -> None:
+    """Source, edit, difference and ROI side by side, the gates, and the decision."""
+    with st.container(border=True):
+        age = f" · {edit.age:.0f}" if edit.age == edit.age else ""
+        st.markdown(f"**{plain(what(json.loads(edit.findings)))}** · {plain(edit.view)} · {plain(edit.sex)}{age}")
+        if edit.error is not None and edit.error == edit.error:
+            st.warning(plain(edit.error))
+            return
+        try:
+            film = workspace.path / edit.film_path
+            shown = four(str(source), str(film), str(workspace.path / edit.roi_path), os.stat(film).st_mtime_ns)
+        except (CarsError, OSError) as error:
+            st.warning(f"The pictures of this edit cannot be shown: {plain(error)}")
+        else:
+            named = (
+                ("source (real)", shown.source), ("edit (synthetic)", shown.edited),
+                (f"difference, at most {shown.largest} of 255", shown.difference), ("region of interest", shown.roi),
+            )  # fmt: skip
+            for column, (name, picture) in zip(st.columns(4), named):
+                column.image(picture, name, width="stretch", alt=f"{name}: {what(json.loads(edit.findings))}")
+        badges(gates)
+        decide(workspace, edit)
+
+
+def decide(workspace: Workspace, edit: Any) -> None:
+    """Accept, reject, undo; and in words what that means."""
+    decision = edit.decision if isinstance(edit.decision, str) else None
+    if not edit.passed:
+        st.caption("It failed a gate, so it is kept for study and never used.")
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for label, name, off in (
+            ("Accept", "accept", decision == "accept"), ("Reject", "reject", decision == "reject"),
+            ("Undo", "undo", decision is None),
+        ):  # fmt: skip
+            st.button(
+                label, key=f"{name}-{edit.edit_id}", disabled=off, on_click=workspace.records.decide,
+                args=(edit.edit_id, name),
+            )  # fmt: skip
+        words = {"accept": "Accepted by you.", "reject": "Rejected by you: not used."}
+        st.caption(words.get(decision, "Used unless you reject it."))
+
+
+def show_edits(workspace: Workspace, plan_id: str | None) -> None:
+    """The grid of edits, a few a page."""
+    table = synth.edit_table(workspace, plan_id)
+    st.subheader("Edits")
+    if table.empty:
+        st.info("This plan has made no film yet.")
+        return
+    passed = int(table["passed"].fillna(False).sum())
+    st.write(f"{passed:,} of {len(table):,} edits passed every gate. They are synthetic and never count as real films.")
+    table = filtered(table)
+    pages = max(1, -(-len(table) // PER_PAGE))
+    page = st.number_input(f"Page of {pages:,}", 1, pages, 1, key="edit-page", width=160) if pages > 1 else 1
+    part = table.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
+    key = stamp(workspace, "films", "edits", "gates")
+    gates = query(key, "browse/gates", ids=list(part["edit_id"])) if workspace.has("gates") else pd.DataFrame()
+    paths = query(key, "browse/source_paths", ids=list(part["source_dicom_id"])).set_index("dicom_id")["path"]
+    for edit in part.itertuples():
+        rows = gates[gates["edit_id"] == edit.edit_id] if len(gates) else pd.DataFrame(columns=["gate"])
+        one_edit(workspace, edit, paths.get(edit.source_dicom_id), rows)
+
+
+workspace = current()
+st.title("Synthesise")
+if not workspace.has("gaps"):
+    empty("There are no gaps yet: they say what is worth making.", "coverage", "Find gaps on the page Coverage")
+else:
+    st.write("Fill gaps with edits of train films. Sex, age and view stay as they are; test patients are never edited.")
+    watch(workspace, "plan", "synth", "train-generator")
+    with reported():
+        choose(workspace)
+        plans = workspace.records.plans()
+        if len(plans):
+            ids = list(plans["plan_id"])
+            sizes = {plan_id: f"{plan_id} ({films:,} films)" for plan_id, films in zip(ids, plans["items"])}
+            plan_id = st.selectbox("Plan", ids, format_func=sizes.get, width=320, help="The newest first.")
+            made = len(synth.edit_table(workspace, plan_id))
+            show_plan(workspace, plan_id, made)
+            show_edits(workspace, plan_id)
+        else:
+            st.info("Nothing is planned yet. Choose gaps above and press Plan edits.")
