@@ -79,7 +79,7 @@ class Rows:
         for a in self.attributes:
             values = self.frame[a.column].to_numpy()
             if not a.is_finding:
-                values = pd.Categorical(values, categories=list(a.values)).codes
+                values = pd.Index(a.values, dtype="str").get_indexer(pd.Index(values))
             for k, value in enumerate(a.values):
                 member[:, n] = values == (a.code(value) if a.is_finding else k)
                 n += 1

@@ -66,3 +66,29 @@ def workspace_of(folder: object, frame: pd.DataFrame) -> Workspace:
     workspace.write_part("films", "films", frame)
     workspace.publish("films", "0")
     return workspace
+
+
+def edits_frame(frame: pd.DataFrame, edits: list[tuple[str, str, str]], passed: bool = True) -> pd.DataFrame:
+    """An edits table. edits: (source dicom_id, finding, insert or delete); ids count up as edit-0, edit-1, …"""
+    rows = []
+    for n, (source, finding, direction) in enumerate(edits):
+        film = frame.loc[frame["dicom_id"] == source].iloc[0]
+        before = {f: int(film[c]) for f, c in schema.COLUMN_OF.items()}
+        after = schema.after_edit(before, {finding: direction})
+        rows.append(
+            {
+                "edit_id": f"edit-{n}",
+                "source_dicom_id": source,
+                "source_subject_id": film["subject_id"],
+                "source_study_id": film["study_id"],
+                "finding": finding,
+                "direction": direction,
+                **{c: np.int8(after[f]) for f, c in schema.COLUMN_OF.items()},
+                **{c: film[c] for c in ("view", "sex", "age_band", "race")},
+                "split": "train",
+                "passed": passed,
+                "error": None,
+                "origin": "synthetic",
+            }
+        )
+    return pd.DataFrame(rows).astype({"error": "str"})

@@ -1,0 +1,215 @@
+"""The verb: what it finds, counts, explains, refuses and writes."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from coverage_frames import edits_frame, films_frame, workspace_of
+
+from cars import schema
+from cars.coverage import GapsSettings, gap_table, gaps, score_parts
+from cars.coverage.search import COLUMNS
+from cars.errors import Cancelled, SettingError, WorkspaceError
+from cars.workspace import Workspace
+
+
+def matching(frame: pd.DataFrame, pattern: dict[str, str]) -> pd.DataFrame:
+    """The films of a pattern, condition by condition."""
+    for name, value in pattern.items():
+        if name in schema.COLUMN_OF:
+            frame = frame[frame[schema.COLUMN_OF[name]] == schema.FINDING_CODES[value]]
+        else:
+            frame = frame[frame[name] == value]
+    return frame
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {},
+        {"values": "all", "max_order": 2, "threshold": 12},
+        {"unit": "study", "attributes": "race,view,edema,Pneumothorax", "threshold": 9},
+        {"unit": "film", "split": "all", "include_impossible": True, "max_order": 2},
+    ],
+    ids=str,
+)
+def test_every_figure_of_the_table_can_be_recounted(tmp_path, choice):
+    frame = films_frame(1, 250)
+    workspace = workspace_of(tmp_path / "ws", frame)
+    chosen = GapsSettings(**choice)
+    result = gaps(workspace, chosen)
+    table = gap_table(workspace)
+    assert list(table.columns) == list(COLUMNS)
+    assert len(table) == result["total"] == len(result["mups"]) > 5
+    counted = frame if chosen.split == "all" else frame[frame["split"] == chosen.split]
+    key = {"patient": "subject_id", "study": "study_id", "film": "dicom_id"}[chosen.unit]
+    for row in table.sample(min(40, len(table)), random_state=0).to_dict("records"):
+        pattern = json.loads(row["pattern"])
+        films = matching(counted, pattern)
+        ids = [films[c].nunique() for c in ("subject_id", "study_id", "dicom_id")]
+        assert [row["patients"], row["studies"], row["films"]] == ids
+        assert row["count"] == films[key].nunique() < chosen.threshold
+        assert row["deficit"] == chosen.threshold - row["count"]
+        assert row["test_films"] == len(matching(frame[frame["split"] == "test"], pattern))
+        assert row["level"] == len(pattern)
+        assert "unknown" not in pattern.values()
+        # maximal: every more general pattern has enough
+        for name in pattern:
+            rest = {k: v for k, v in pattern.items() if k != name}
+            assert matching(counted, rest)[key].nunique() >= chosen.threshold
+    assert table["gap_id"].is_unique
+    assert table["rank"].tolist() == list(range(1, len(table) + 1))
+    possible = table[table["verdict"] != "impossible"]
+    assert possible["score"].is_monotonic_decreasing
+    assert score_parts(table).to_numpy().min() >= 0
+    assert score_parts(table).to_numpy().max() <= 1
+    low, high = table["low"].dropna(), table["high"].dropna()
+    assert (low <= high).all()
+    assert ((table["verdict"] == "rarer than expected") <= (table["high"] < 1)).all()
+
+
+def test_impossible_patterns_are_counted_and_listed_only_when_asked(tmp_path):
+    workspace = workspace_of(tmp_path / "ws", films_frame(1, 250))
+    without = gaps(workspace, GapsSettings(max_order=2, threshold=60))
+    listed = gaps(workspace, GapsSettings(max_order=2, threshold=60, include_impossible=True))
+    assert without["impossible"] == listed["impossible"] > 0
+    assert listed["total"] == without["total"] + listed["impossible"]
+    assert all(m["verdict"] != "impossible" for m in without["mups"])
+    forbidden = [m["pattern"] for m in listed["mups"] if m["verdict"] == "impossible"]
+    assert {"Edema": "present", "No Finding": "present"} in forbidden
+    table = gap_table(workspace)
+    assert not table.loc[table["verdict"] == "impossible", "editable"].any()
+
+
+def test_a_hole_is_rarer_than_expected_and_a_rare_product_is_not(tmp_path):
+    """Women with effusion were taken out; lateral films of children are rare because both are."""
+    random = np.random.default_rng(0)
+    n = 6000
+    frame = films_frame(0, 1).iloc[:1]
+    frame = (
+        pd.concat([frame] * n, ignore_index=True)
+        .assign(
+            dicom_id=[f"{i:05d}" for i in range(n)],
+            subject_id=[f"{i:05d}" for i in range(n)],
+            study_id=[f"{i:05d}" for i in range(n)],
+            split="train",
+            sex=random.choice(["F", "M"], n),
+            view=random.choice(["PA", "lateral"], n, p=[0.95, 0.05]),
+            age_band=random.choice(list(schema.AGE_BANDS), n, p=[0.05, 0.25, 0.3, 0.25, 0.15]),
+            **{c: (random.random(n) < 0.2).astype(np.int8) for c in schema.COLUMN_OF.values()},
+        )
+        .assign(no_finding=np.int8(-2))
+    )
+    hole = (frame["sex"] == "F") & (frame["pleural_effusion"] == 1)
+    frame.loc[frame.index[hole][5:], "pleural_effusion"] = np.int8(0)
+    found = gaps(workspace_of(tmp_path / "ws", frame), GapsSettings(max_order=2))
+    by_pattern = {json.dumps(m["pattern"], ensure_ascii=False): m for m in found["mups"]}
+    planted = by_pattern['{"Pleural Effusion": "present", "sex": "F"}']
+    assert (planted["count"], planted["verdict"]) == (5, "rarer than expected")
+    assert planted["expected"] > 200
+    product = by_pattern['{"age_band": "0–17", "view": "lateral"}']
+    assert product["verdict"] == "rare as expected"
+    assert product["expected"] == pytest.approx(product["count"], abs=10)
+    assert found["mups"][0] is planted
+
+
+def test_too_few_patients_in_all_is_one_gap_without_conditions(tmp_path):
+    result = gaps(workspace_of(tmp_path / "ws", films_frame(0, 20)), GapsSettings(threshold=500))
+    (only,) = result["mups"]
+    assert (only["pattern"], only["expected"]) == ({}, None)
+    assert only["sentence"].startswith("Fewer than 500 patients in all")
+
+
+def test_no_gap_is_an_empty_table_that_can_be_read(tmp_path):
+    frame = films_frame(0, 40, split="train", sex="F", view="PA")
+    frame = frame.assign(edema=np.int8(1))
+    workspace = workspace_of(tmp_path / "ws", frame)
+    result = gaps(workspace, GapsSettings(attributes="edema", threshold=2))
+    assert (result["mups"], result["total"], result["impossible"]) == ([], 0, 0)
+    assert list(gap_table(workspace).columns) == list(COLUMNS)
+
+
+def test_unknown_attributes_are_quoted_and_no_films_is_said(tmp_path):
+    workspace = workspace_of(tmp_path / "ws", films_frame(0, 5))
+    with pytest.raises(SettingError, match="weight") as error:
+        gaps(workspace, GapsSettings(attributes="sex,weight"))
+    assert "age_band" in error.value.hint
+    assert "Pleural Effusion" in error.value.hint
+    with pytest.raises(SettingError):
+        gaps(workspace, GapsSettings(attributes=" , "))
+    with pytest.raises(WorkspaceError, match="films"):
+        gaps(Workspace.create(tmp_path / "empty"), GapsSettings())
+
+
+def test_a_truncated_search_says_so_and_writes_what_it_found(tmp_path):
+    workspace = workspace_of(tmp_path / "ws", films_frame(1, 250))
+    result = gaps(workspace, GapsSettings(limit=10, include_impossible=True))
+    assert result["truncated"]
+    assert result["total"] == 10 == len(gap_table(workspace))
+    assert "--max-order" in result["hint"]
+
+
+def test_synthetic_films_count_only_when_asked_and_under_their_source(tmp_path):
+    frame = films_frame(5, 80)
+    usable = frame[(frame["split"] == "train") & (frame["pneumothorax"] != 1)].drop_duplicates("subject_id")
+    sources = usable["dicom_id"].head(6).tolist()
+    workspace = workspace_of(tmp_path / "ws", frame)
+    before = gaps(workspace, GapsSettings(attributes="Pneumothorax", threshold=1000, unit="film"))["units"]
+    twice = [(s, "Pneumothorax", "insert") for s in [*sources, *sources]]
+    workspace.write_part("edits", "a", edits_frame(frame, twice))
+    for unit, more in (("film", 12), ("patient", 0), ("study", 0)):
+        chosen = {"attributes": "Pneumothorax", "threshold": 1000, "unit": unit}
+        real = gaps(workspace, GapsSettings(**chosen))["units"]
+        with_made = gaps(workspace, GapsSettings(**chosen, include_synthetic=True))["units"]
+        assert with_made - real == more
+        assert unit != "film" or real == before
+    workspace.records.decide("edit-0", "reject")
+    left = gaps(workspace, GapsSettings(attributes="edema", threshold=1000, unit="film", include_synthetic=True))
+    assert left["units"] == before + 11
+
+
+def test_edits_of_a_test_patient_or_that_failed_never_count(tmp_path):
+    frame = films_frame(5, 80)
+    workspace = workspace_of(tmp_path / "ws", frame)
+    test_film = frame.loc[frame["split"] == "test", "dicom_id"].iloc[0]
+    train_film = frame.loc[frame["split"] == "train", "dicom_id"].iloc[0]
+    workspace.write_part("edits", "a", edits_frame(frame, [(test_film, "Edema", "insert")]))
+    failed = edits_frame(frame, [(train_film, "Edema", "insert")], passed=False).assign(edit_id="failed")
+    workspace.write_part("edits", "b", failed)
+    chosen = {"attributes": "sex", "threshold": 10_000, "unit": "film"}
+    real = gaps(workspace, GapsSettings(**chosen))["units"]
+    assert gaps(workspace, GapsSettings(**chosen, include_synthetic=True))["units"] == real
+
+
+def test_a_cancelled_search_leaves_the_published_table_alone(tmp_path):
+    workspace = workspace_of(tmp_path / "ws", films_frame(1, 250))
+    gaps(workspace, GapsSettings(max_order=1))
+    before = gap_table(workspace)
+
+    def stop(done: int, total: int, message: str = "") -> None:
+        if "evidence" in message:
+            raise Cancelled("stopped")
+
+    with pytest.raises(Cancelled):
+        gaps(workspace, GapsSettings(), stop)
+    assert gap_table(workspace).equals(before)
+    assert not list(workspace.path.rglob("*.tmp"))
+
+
+def test_running_twice_gives_the_same_table_and_ids_outlive_settings(tmp_path):
+    workspace = workspace_of(tmp_path / "ws", films_frame(1, 250))
+    gaps(workspace, GapsSettings(threshold=25))
+    first, version = gap_table(workspace), workspace.version("gaps")
+    gaps(workspace, GapsSettings(threshold=25))
+    assert workspace.version("gaps") == version
+    assert gap_table(workspace).equals(first)
+    gaps(workspace, GapsSettings(threshold=26))
+    other = gap_table(workspace).set_index("pattern")["gap_id"]
+    shared = first.set_index("pattern")["gap_id"]
+    assert workspace.version("gaps") != version
+    both = shared.index.intersection(other.index)
+    assert len(both) > 10
+    assert (shared[both] == other[both]).all()
