@@ -1,4 +1,4 @@
-"""Swin-T (Liu et al. 2021, Swin Transformer: Hierarchical Vision Transformer using Shifted Windows, arXiv 2103.14030)."""
+"""Swin-T (Liu et al. 2021, Hierarchical Vision Transformer using Shifted Windows, arXiv 2103.14030)."""
 
 from typing import Any
 

@@ -53,6 +53,6 @@ class XrvDenseNet121(Backbone):
         if not named or not Path(named).is_file():
             what = f"The weights {named!r} are not there." if named else "No weights are named for xrv_densenet121."
             raise MissingDependency(
-                what, f"Set `weights` or {VARIABLE} to a local file (docs/adding-a-backbone.md), or weights to 'random'."
+                what, f"Set `weights` or {VARIABLE} to a local file, or `weights` to 'random' on purpose."
             )
         return Path(named)
