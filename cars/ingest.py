@@ -160,7 +160,10 @@ def _check_and_write(
         films = pieces[n].films
         paths = [path if path == path else None for path in films["path"]]
         shards.append(list(zip(paths, films["view"].isin(FRONTAL).tolist())))
-    found = map_shards(partial(_Checker, settings.check_films), shards, settings.workers, progress, "looking at films")
+    # nothing to look at is no reason to start processes
+    idle = settings.check_films == "none" or not any(path for shard in shards for path, _ in shard)
+    workers = 1 if idle else settings.workers
+    found = map_shards(partial(_Checker, settings.check_films), shards, workers, progress, "looking at films")
     for n, checks in zip(todo, found):
         piece = _after_check(pieces[n], checks)
         for table, frame in zip(TABLES, (piece.films, piece.quarantine, piece.missing)):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cars.datasets import folder
 from cars.datasets._tables import SPLIT_PERCENT, split_of_patient
 from cars.datasets.folder import Folder, read_mapping
 from cars.errors import DataError
@@ -141,6 +146,16 @@ def test_a_wrong_mapping_is_quoted(source, good, bad, words):
     with pytest.raises(DataError) as caught:
         read(source)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_the_examples_in_the_docstring_and_the_docs_are_valid(tmp_path):
+    docs = Path(__file__).resolve().parents[2] / "docs" / "data-sets.md"
+    blocks = [textwrap.dedent(folder.__doc__.split(":\n\n", 1)[1])]
+    blocks += re.findall(r"```toml\n(.*?)```", docs.read_text(encoding="utf-8"), flags=re.S)
+    assert len(blocks) >= 2
+    for block in blocks:
+        (tmp_path / "c.toml").write_text(block)
+        assert read_mapping(str(tmp_path / "c.toml"))["table"] == "films.csv"
 
 
 def test_a_missing_mapping_is_named(tmp_path):
