@@ -204,7 +204,7 @@ def _build(workspace: Workspace, folder: Path, progress: Progress) -> None:
     (folder / "index.json").unlink(missing_ok=True)
     data = faiss.serialize_index(index)
     with atomic_write(folder / "index.faiss") as stream:
-        stream.write(memoryview(data))
+        stream.write(data.data)
     write_json(folder / "index.json", {**described, "bytes": len(data)})
 
 

@@ -19,5 +19,5 @@ class TimmBackbone(Backbone):
         load_torch()
         import timm
 
-        options = {"img_size": side} if cls.sized else {}
+        options: dict[str, Any] = {"img_size": side} if cls.sized else {}
         return timm.create_model(cls.name, pretrained=False, num_classes=0, **options)

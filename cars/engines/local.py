@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
@@ -44,7 +44,7 @@ def map_shards(
     workers: int | None = None,
     progress: Progress = silent,
     message: str = "",
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """The actor's result for each shard, in the shards' order.
 
     Args:

@@ -21,7 +21,7 @@ FILE_NAMES = ("model.safetensors", "weights.safetensors", "pytorch_model.bin", "
 HEADS = ("head.", "classifier.", "fc.", "AuxLogits.", "op_threshs")
 
 
-class FilmNet(torch.nn.Module):
+class FilmNet(torch.nn.Module):  # type: ignore[name-defined]  # torch comes through torchbox, which mypy cannot see
     """normalise → body → (B, D) features → linear head → (B, K) logits.
 
     body: any module from (B, C, side, side), C = len(mean), to (B, dim).
@@ -95,15 +95,21 @@ def read_state(weights: str | Path) -> dict[str, Any]:
         if type(error).__name__ != "SafetensorError":
             raise
         raise _unreadable(path, str(error)) from None
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
+    state = _unwrapped(state)
     if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
         raise _unreadable(path, "it holds more than named tensors")
     state = {name.removeprefix("module."): value for name, value in state.items()}
     if any(name.startswith("body.") for name in state):
         state = {name.removeprefix("body."): value for name, value in state.items() if name.startswith("body.")}
     return state
+
+
+def _unwrapped(content: Any) -> Any:
+    """The tensors inside what a training script saved."""
+    for wrapper in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    return content
 
 
 def _unreadable(path: Path, why: str) -> DataError:
