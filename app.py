@@ -40,15 +40,15 @@ st.session_state["workspace"] = chosen or str(start)
 
 page = st.navigation(
     [
-        st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
-        st.Page("pages/coverage.py", title="Coverage", icon=":material/grid_on:"),
-        st.Page("pages/synthesise.py", title="Synthesise", icon=":material/healing:"),
-        st.Page("pages/gains.py", title="Gains", icon=":material/monitoring:"),
-        st.Page("pages/export.py", title="Export", icon=":material/archive:"),
-        st.Page("pages/jobs.py", title="Jobs", icon=":material/pending_actions:"),
+        st.Page("pages/overview.py", title="Overview", default=True),
+        st.Page("pages/coverage.py", title="Coverage"),
+        st.Page("pages/synthesise.py", title="Synthesise"),
+        st.Page("pages/gains.py", title="Gains"),
+        st.Page("pages/export.py", title="Export"),
+        st.Page("pages/jobs.py", title="Jobs"),
     ]
 )
-# an icon of ours: with none, Streamlit asks a server outside for the page's icon
+# pages have no icon of their own: the browser would fetch it from a server outside as the tab's icon
 st.set_page_config(page_title=f"CARS · {page.title}", page_icon=icon(), layout="wide")
 try:
     jobs.ensure_worker(Workspace.open(st.session_state["workspace"]))

@@ -45,7 +45,7 @@ def what(changes: dict[str, str]) -> str:
 # The plan -----------------------------------------------------------------------------------------------------------
 
 
-def choose(workspace: Workspace) -> None:
+def choose(workspace: Workspace, planned: bool) -> None:
     """Which gaps, and how many films."""
     table = coverage.gap_table(workspace)
     table = table[table["editable"] & (table["reachable"] > 0)]
@@ -63,7 +63,7 @@ def choose(workspace: Workspace) -> None:
         return
     with st.expander("More settings"):
         chosen = setting_widgets("plan", start, ["per_gap", "films", "max_per_patient", "max_edits", "seed"])
-    if st.button("Plan edits", type="primary", disabled=not gaps):
+    if st.button("Plan edits", type="secondary" if planned else "primary", disabled=not gaps):
         st.session_state["chosen-gaps"] = gaps
         submit(workspace, "plan", {"gaps": ",".join(gaps), **chosen})
         st.rerun()
@@ -215,8 +215,8 @@ else:
     st.write("Fill gaps with edits of train films. Sex, age and view stay as they are; test patients are never edited.")
     watch(workspace, "plan", "synth", "train-generator")
     with reported():
-        choose(workspace)
         plans = workspace.records.plans()
+        choose(workspace, planned=len(plans) > 0)
         if len(plans):
             ids = list(plans["plan_id"])
             sizes = {plan_id: f"{plan_id} ({films:,} films)" for plan_id, films in zip(ids, plans["items"])}
