@@ -48,7 +48,7 @@ class Adapter:
     options: tuple[str, ...] = ()
 
     def about(self, source: str) -> dict[str, Any]:
-        """licence, terms, citation and patient_derived of this source, and a name where it has one; for dataset.json."""
+        """licence, terms, citation and patient_derived of this source (and its name, if any) for dataset.json."""
         return {
             "licence": self.licence,
             "terms": self.terms,
