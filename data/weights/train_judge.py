@@ -1,10 +1,10 @@
 """Make data/weights/judge: the command that made the shipped judge.
 
-    python data/weights/train_judge.py --minutes 7 [--films 6000] [--out FOLDER]
+    python data/weights/train_judge.py --minutes 7 [--patients 5000] [--out FOLDER]
 
-Phantom films only, one patient a film, so that validation films show other patients than training films. Two thirds carry one
-to three findings; half of those films stand beside the same film without one of them or with a finding more, so that the
-judge learns the finding and not what tends to come with it. A pair never lies across training and validation.
+Phantom films only, one or two of each patient; a sixth of the patients are for validation. A first film carries none to
+three findings. For six patients in ten a second film is the same but for one finding more or less, so that the judge
+learns the finding and not what tends to come with it.
 """
 
 from __future__ import annotations
