@@ -31,8 +31,9 @@ LARGEST_TABLE = 6
 FEWEST_FOR_PRIOR = 40
 MOST_FOR_PRIOR = 2000
 QUANTILES = (0.05, 0.95)
-#: Bounds of the prior's shapes and rates; the standard deviation of a gamma of shape 100 is a tenth of its mean.
-SHAPES, RATES = (1e-3, 100.0), (1e-3, 1e4)
+#: Bounds of the prior's shapes and rates. A gamma of shape 100 has a standard deviation of a tenth of its mean; one of
+#: shape 0.1 still leaves room for a pattern that is merely very rare.
+SHAPES, RATES = (0.1, 100.0), (1e-3, 1e4)
 
 
 def no_interaction(counts: np.ndarray) -> np.ndarray:
