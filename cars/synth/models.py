@@ -29,9 +29,11 @@ def make_current(workspace: Workspace, kind: str, key: str) -> None:
     write_text(workspace.path / "models" / kind / "CURRENT", key + "\n")
 
 
-def workspace_judge(workspace: Workspace, folder: str | Path | None = None, device: str = "auto") -> Judge:
-    """The judge of that folder, else the workspace's own, else the packaged one."""
-    return Judge.load(folder or current(workspace, "judge"), device)
+def workspace_judge(workspace: Workspace, judge: Any = None, device: str = "auto") -> Any:
+    """The judge of that folder, else the workspace's own, else the packaged one; an object is handed back as it is."""
+    if judge is None or isinstance(judge, str | Path):
+        return Judge.load(judge or current(workspace, "judge"), device)
+    return judge
 
 
 def workspace_generator(workspace: Workspace, name: Any = "cars", device: str = "auto") -> Any:

@@ -128,8 +128,12 @@ def parse_edits(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def plan(workspace: Workspace, settings: PlanSettings, progress: Progress = silent) -> dict[str, Any]:
+def plan(
+    workspace: Workspace, settings: PlanSettings, progress: Progress = silent, judge: Any = None
+) -> dict[str, Any]:
     """File a plan in the records and say what it holds.
+
+    judge: the one that screens source films; default: the workspace's own, else the packaged one.
 
     Returns: {"plan_id", "items", "patients", "by_gap": {gap_id: {"sentence", "planned", "wanted", "reason"}}}; a
     balanced plan has "insert Edema" and the like for gap ids. `reason` says why a gap is not (fully) served.
@@ -151,8 +155,9 @@ def plan(workspace: Workspace, settings: PlanSettings, progress: Progress = sile
     for n, target in enumerate(targets):
         progress(n, len(targets), "looking for source films")
         _find_candidates(target, films, rows, labels, settings)
-    seen = _screen(workspace, targets, rows, settings, part_of(progress, 0.3, 0.9)) if settings.screen else None
-    items = _choose(targets, rows, labels, settings, seen)
+    if settings.screen:
+        _screen(workspace, targets, rows, settings, judge, part_of(progress, 0.3, 0.9))
+    items = _choose(targets, rows, labels, settings)
     plan_id = digest("plan", as_dict(settings), items, length=12)
     workspace.records.add_plan(as_dict(settings), items, plan_id)
     progress(1, 1, f"{len(items)} edits planned")
@@ -239,16 +244,21 @@ def _allowed(labels: dict[str, int], changes: dict[str, str]) -> dict[str, str] 
 
 
 def _screen(
-    workspace: Workspace, targets: list[Target], rows: list[dict[str, Any]], settings: PlanSettings, progress: Progress
-) -> dict[int, np.ndarray]:
-    """film → (14,) bool: what the judge sees on the candidates most likely to be used; the others are not looked at.
+    workspace: Workspace,
+    targets: list[Target],
+    rows: list[dict[str, Any]],
+    settings: PlanSettings,
+    judge: Any,
+    progress: Progress,
+) -> None:
+    """Keep the candidates on which the judge sees the label before the edit; it looks at the likeliest to be used.
 
     An edit whose source the judge already calls edited can never pass the judge gate.
     """
     from ..filmcache import film_cache
     from .models import workspace_judge
 
-    judge = workspace_judge(workspace)
+    judge = workspace_judge(workspace, judge)
     wanted: dict[int, None] = {}
     for target in targets:
         patients: Counter[str] = Counter()
@@ -275,7 +285,6 @@ def _screen(
         if target.candidates and len(kept) < target.wanted:
             target.reason = f"the judge agrees with the label before the edit on {len(kept)} source films only"
         target.candidates = kept
-    return seen
 
 
 def _choose(
@@ -283,7 +292,6 @@ def _choose(
     rows: list[dict[str, Any]],
     labels: list[dict[str, int]],
     settings: PlanSettings,
-    seen: dict[int, np.ndarray] | None,
 ) -> list[dict[str, Any]]:
     """The plan's items: gap after gap, each time the candidate that serves best."""
     uses: Counter[str] = Counter()

@@ -1,0 +1,212 @@
+"""The verb synth: what it writes, that it goes on after a kill, and whose films it refuses."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from synth_toys import ToyGenerator, ToyJudge, ToySegmenter, film, workspace_of
+
+from cars.errors import Cancelled, DataError, ResourceError, WorkspaceError
+from cars.imaging import decode, save_png
+from cars.synth import edit_table, synth
+from cars.synth.planning import plan
+from cars.synth.settings import PlanSettings, SynthSettings
+
+PLAN = PlanSettings(screen=False, balanced=5, edits="insert:Pneumothorax,delete:Pleural Effusion")
+SETTINGS = SynthSettings(generator=ToyGenerator(), segmenter=ToySegmenter(), judge=ToyJudge(), steps=2)
+
+
+@pytest.fixture
+def planned(tmp_path):
+    workspace = workspace_of(tmp_path, 18)
+    return workspace, plan(workspace, PLAN)["plan_id"]
+
+
+def test_writes_edits_gates_and_films(planned):
+    workspace, plan_id = planned
+    told = synth(workspace, SETTINGS)
+    assert told["requested"] == told["edited"] == 10
+    assert told["passed"] == 10
+    assert told["by_finding"] == {"Pneumothorax": {"insert": [5, 5]}, "Pleural Effusion": {"delete": [5, 5]}}
+    assert told["by_gate"] == {gate: [10, 10] for gate in ("judge", "anatomy", "outside", "sham")}
+    edits = workspace.read("edits")
+    films = workspace.read("films").set_index("dicom_id")
+    for edit in edits.to_dict("records"):
+        source = films.loc[edit["source_dicom_id"]]
+        image = np.array(Image.open(workspace.path / edit["film_path"]))
+        roi = np.array(Image.open(workspace.path / edit["roi_path"])) > 0
+        original = decode(source["path"])
+        assert image.shape == original.shape
+        np.testing.assert_array_equal(image[~roi], original[~roi])
+        assert (image != original).any()
+        assert Image.open(workspace.path / edit["film_path"]).info["Synthetic"] == "true"
+        for name in ("view", "sex", "age", "age_band"):
+            assert edit[name] == source[name]
+        assert source["split"] == edit["split"] == "train"
+        assert edit["origin"] == "synthetic"
+    assert set(edits.loc[edits["direction"] == "insert", "pneumothorax"]) == {1}
+    assert set(edits.loc[edits["direction"] == "delete", "pleural_effusion"]) == {0}
+    assert workspace.query("verify/edits_of_other_splits").empty
+    with workspace.connect() as db:
+        assert db.execute("SELECT count(*) FROM accepted_edits").fetchone() == (10,)
+
+
+def test_a_second_run_makes_nothing_anew_and_other_settings_do(planned):
+    workspace, _ = planned
+    first = synth(workspace, SETTINGS)
+    generator = ToyGenerator()
+    assert synth(workspace, replace(SETTINGS, generator=generator)) == first
+    assert generator.calls == 0
+    synth(workspace, replace(SETTINGS, guidance=4.0))
+    edits = workspace.read("edits")
+    assert len(edits) == edits["edit_id"].nunique() == 20
+
+
+def test_inpaints_where_the_inversion_does_not_convince(planned):
+    workspace, _ = planned
+    told = synth(workspace, replace(SETTINGS, generator=ToyGenerator(inverts=False)))
+    assert told["passed"] == 10
+    assert set(workspace.read("edits")["mode"]) == {"inpaint"}
+    only = synth(workspace, replace(SETTINGS, generator=ToyGenerator(inverts=False), mode="inversion"))
+    assert only["by_gate"]["judge"] == [0, 10]
+    assert only["passed"] == 0
+
+
+def test_a_sham_that_convinces_the_judge_fails_insertions_only(planned):
+    workspace, _ = planned
+    told = synth(workspace, replace(SETTINGS, generator=ToyGenerator(sham=200.0)))
+    assert told["by_finding"]["Pneumothorax"]["insert"] == [0, 5]
+    assert told["by_finding"]["Pleural Effusion"]["delete"] == [5, 5]
+
+
+def test_an_untrusted_film_is_not_edited_and_says_so(planned):
+    workspace, plan_id = planned
+    wanted = workspace.records.plan_items(plan_id)["source_dicom_id"][0]
+    path = workspace.read("films").set_index("dicom_id").loc[wanted, "path"]
+    image = film(np.random.default_rng(0), False)
+    image[:6, :6] = 255
+    save_png(path, image)
+    told = synth(workspace, SETTINGS)
+    assert told["edited"] == 9
+    assert sum(told["errors"].values()) == 1
+    rows = workspace.read("edits")
+    bad = rows[rows["error"].notna()].iloc[0]
+    assert "trusted" in bad["error"]
+    assert not bad["passed"]
+    assert bad["film_path"] is None or bad["film_path"] != bad["film_path"]
+
+
+def test_refuses_a_plan_with_a_test_film(planned):
+    workspace, _ = planned
+    test = workspace.read("films").query("split == 'test' and view == 'PA'")["dicom_id"].iloc[0]
+    item = {"gap_id": "", "source_dicom_id": test, "findings": {"Edema": "insert"}, "seed": 1}
+    workspace.records.add_plan({}, [item], "forged")
+    with pytest.raises(DataError, match="test"):
+        synth(workspace, replace(SETTINGS, plan="forged"))
+    assert not workspace.has("edits")
+
+
+def test_refuses_a_patient_who_has_a_test_film_elsewhere(planned):
+    workspace, _ = planned
+    films = workspace.read("films")
+    films.loc[films["dicom_id"] == "d020", "split"] = "test"  # another film of the same patient stays in train
+    workspace.write_part("films", "all", films)
+    item = {"gap_id": "", "source_dicom_id": "d021", "findings": {"Edema": "insert"}, "seed": 1}
+    workspace.records.add_plan({}, [item], "forged")
+    with pytest.raises(DataError, match="validate or test"):
+        synth(workspace, replace(SETTINGS, plan="forged"))
+
+
+SCRIPT = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from synth_toys import ToyGenerator, ToyJudge, ToySegmenter
+from cars.workspace import Workspace
+from cars.synth import synth
+from cars.synth.settings import SynthSettings
+
+real = Workspace.write_part
+def write_part(self, table, part, frame, version="0"):
+    done = len(self.parts("edits"))
+    if table == {table!r} and done == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, table, part, frame, version)
+Workspace.write_part = write_part
+synth(Workspace.open({path!r}), SynthSettings(generator=ToyGenerator(), segmenter=ToySegmenter(), judge=ToyJudge(), steps=2))
+"""
+
+
+@pytest.mark.parametrize("table", ["gates", "edits"])
+def test_goes_on_after_a_kill_and_neither_loses_nor_doubles(planned, table):
+    """Killed in the second chunk, before its gates or between its gates and its edits."""
+    workspace, _ = planned
+    here = Path(__file__).resolve()
+    script = textwrap.dedent(SCRIPT).format(tests=str(here.parent), table=table, path=str(workspace.path))
+    done = subprocess.run([sys.executable, "-c", script], cwd=here.parents[2], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(workspace.read("edits")) == 8
+    told = synth(workspace, SETTINGS)
+    edits, gates = workspace.read("edits"), workspace.read("gates")
+    assert told["edited"] == len(edits) == edits["edit_id"].nunique() == 10
+    assert not gates.duplicated(["edit_id", "gate", "measure"]).any()
+    assert set(gates["edit_id"]) == set(edits["edit_id"])
+
+
+def test_cancelling_keeps_what_is_finished(planned):
+    workspace, _ = planned
+
+    def stop(done, total, message=""):
+        if done:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        synth(workspace, SETTINGS, stop)
+    assert len(workspace.read("edits")) == 8
+
+
+def test_halves_a_batch_that_does_not_fit(planned):
+    workspace, _ = planned
+
+    class Small(ToyGenerator):
+        def edit(self, requests):
+            if len(requests) > 3:
+                raise ResourceError("too many")
+            return super().edit(requests)
+
+    assert synth(workspace, replace(SETTINGS, generator=Small()))["passed"] == 10
+
+    class Tiny(ToyGenerator):
+        def edit(self, requests):
+            raise ResourceError("too many")
+
+    with pytest.raises(ResourceError):
+        synth(workspace, replace(SETTINGS, generator=Tiny(sham=1.0)))
+
+
+def test_without_a_plan_it_says_how_to_make_one(tmp_path):
+    with pytest.raises(WorkspaceError, match="plan"):
+        synth(workspace_of(tmp_path, 2), SETTINGS)
+
+
+def test_edit_table_shows_gates_and_the_decision_that_counts(planned):
+    workspace, plan_id = planned
+    assert edit_table(workspace).empty
+    synth(workspace, SETTINGS)
+    first = workspace.read("edits")["edit_id"].iloc[0]
+    workspace.records.decide(first, "reject", "wire bent")
+    table = edit_table(workspace, plan_id)
+    assert len(table) == 10
+    assert table[["gate_judge", "gate_anatomy", "gate_outside", "gate_sham"]].all(axis=None)
+    assert table.set_index("edit_id").loc[first, "decision"] == "reject"
+    assert table["decision"].notna().sum() == 1
+    assert edit_table(workspace, "other").empty
