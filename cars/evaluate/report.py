@@ -11,25 +11,27 @@ from .. import schema
 from ..config import as_dict
 from ..errors import SettingError, WorkspaceError
 from ..metrics.ece import bin_of
-from ..progress import Progress, silent
+from ..progress import Progress, part_of, silent
 from ..workspace import Workspace
 from . import calibration
 from .scores import MACRO, PROBABILITIES, chosen_run, nested, predictions, score, test_set, units_of
 from .settings import ReportSettings
+from .slices import score_slices
 
 #: The one metric that the sentences judge by; all others are there to be looked at.
 PRIMARY = "auprc"
 
 
 def report(workspace: Workspace, settings: ReportSettings, progress: Progress = silent) -> dict[str, Any]:
-    """Score a run's test predictions and write them to the tables `scores` and `gains`.
+    """Score a run's test predictions and write them to the tables `scores`, `gains` and `slices`.
 
     Returns: run, units (how many), backbones: backbone → arm → metric → {value, low, high, n}, differences: backbone →
         arm → metric → {value, low, high, p, p_holm, verdict}, sentences: backbone → arm → sentence.
     """
-    scores, gains = score(workspace, settings, progress)
+    scores, gains = score(workspace, settings, part_of(progress, 0.0, 0.8))
+    slices = score_slices(workspace, settings, part_of(progress, 0.8, 1.0))
     run = scores["run"].iloc[0]
-    for table, frame in (("scores", scores), ("gains", gains)):
+    for table, frame in (("scores", scores), ("gains", gains), ("slices", slices)):
         if len(frame):
             workspace.write_part(table, run, frame)
     return {
@@ -53,6 +55,16 @@ def gain_table(workspace: Workspace, run: str | None = None) -> pd.DataFrame:
         _rows(workspace, "scores", run)  # no report at all is an error, a report without a second arm is not
         return pd.DataFrame(columns=["run", "backbone", "arm", "finding", "metric", "calibrated", "value", "verdict"])
     return _rows(workspace, "gains", run, may_be_empty=True)
+
+
+def slice_table(workspace: Workspace, run: str | None = None) -> pd.DataFrame:
+    """Each arm against real on the test films around the gaps that edits filled; see `slices.score_slices`.
+
+    Empty where no gap was filled or the run has no second arm.
+    """
+    name, _ = chosen_run(workspace, run)
+    workspace.need("scores", "report")
+    return workspace.query("evaluate/slice_rows", run=name) if workspace.has("slices") else pd.DataFrame()
 
 
 def _rows(workspace: Workspace, table: str, run: str | None, may_be_empty: bool = False) -> pd.DataFrame:

@@ -38,7 +38,7 @@ _CHUNK = 4_000_000
 class TestSet:
     """The test films of a run. y, known: (N, 14). learned: (14,) findings with a training positive in every unit."""
 
-    films: pd.DataFrame  # dicom_id, subject_id
+    films: pd.DataFrame  # dicom_id, subject_id, view, sex, age_band, race, the 14 codes
     y: np.ndarray
     known: np.ndarray
     learned: np.ndarray
@@ -98,7 +98,7 @@ def test_set(workspace: Workspace, units: pd.DataFrame, settings: FinetuneSettin
         )
     y, known = targets(films[COLUMNS].to_numpy(), settings.uncertain, settings.not_mentioned)
     everywhere = np.all([learned(row) for row in units["train_positives"]], axis=0)
-    return TestSet(films[["dicom_id", "subject_id"]], y, known, everywhere)
+    return TestSet(films, y, known, everywhere)
 
 
 def learned(train_positives: str) -> np.ndarray:
@@ -124,7 +124,8 @@ class Statistic:
     resampled: np.ndarray
 
 
-def _resample(metric: Callable[..., Any], y: np.ndarray, p: np.ndarray, weights: np.ndarray) -> Statistic:
+def resample(metric: Callable[..., Any], y: np.ndarray, p: np.ndarray, weights: np.ndarray) -> Statistic:
+    """A metric and its value under each row of weights (R, N)."""
     rows = max(1, _CHUNK // max(1, len(y)))
     parts = [metric(y, p, weights[start : start + rows]) for start in range(0, len(weights), rows)]
     return Statistic(metric(y, p), np.concatenate(parts))
@@ -155,7 +156,7 @@ def _unit_statistics(
                 elif calibrated and metric.ranks:  # temperature scaling keeps the order
                     found[finding, name, True] = found[finding, name, False]
                 else:
-                    found[finding, name, calibrated] = _resample(metric, test.y[rows, c], p[rows, c], weights[:, rows])
+                    found[finding, name, calibrated] = resample(metric, test.y[rows, c], p[rows, c], weights[:, rows])
             found[MACRO, name, calibrated] = _mean(
                 [found[schema.FINDINGS[c], name, calibrated] for c in macro], len(weights)
             )

@@ -26,7 +26,7 @@ class FinetuneSettings:
     steps: int = setting(200, "Optimiser steps, the same for every arm.", minimum=1)
     batch: int = setting(32, "Films per step.", minimum=2)
     lr: float = setting(1e-4, "Learning rate of AdamW.", minimum=0.0)
-    weights: str | None = setting(None, "Weights file to start from; by default what comes with the backbone, or random.")
+    weights: str | None = setting(None, "Weights file to start from; else what comes with the backbone, or random.")
     uncertain: str = setting("ignore", "What an uncertain label counts as.", choices=("ignore", "positive", "negative"))
     not_mentioned: str = setting("absent", "What a finding not mentioned counts as.", choices=("absent", "ignore"))
     views: str = setting("frontal", "Which views take part.", choices=("frontal", "all"))

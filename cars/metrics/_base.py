@@ -78,7 +78,9 @@ def check(name: str, y_true: Any, prob: Any, weights: Any) -> tuple[np.ndarray, 
 def cumulative(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weight of positives and of all films at or above each distinct probability, the highest first: both (R, T)."""
     order = np.argsort(-p, kind="stable")
-    ends = np.flatnonzero(np.append(np.diff(p[order]) != 0, True))  # the last film of each run of ties
+    ends: Any = np.flatnonzero(np.append(np.diff(p[order]) != 0, True))  # the last film of each run of ties
+    if len(ends) == len(p):
+        ends = slice(None)  # no ties: nothing to copy
     sorted_weights = w[:, order]
     everything = np.cumsum(sorted_weights, axis=1)[:, ends]
     positives = np.cumsum(sorted_weights * y[order], axis=1)[:, ends]

@@ -1,6 +1,6 @@
--- What do the labels say of these films, as far as they are test films today?
+-- What do the labels and attributes say of these films, as far as they are test films today?
 SELECT
-    dicom_id, subject_id,
+    dicom_id, subject_id, view, sex, age_band, race,
     atelectasis, cardiomegaly, consolidation, edema, enlarged_cardiomediastinum, fracture, lung_lesion, lung_opacity,
     no_finding, pleural_effusion, pleural_other, pneumonia, pneumothorax, support_devices
 FROM films

@@ -157,6 +157,18 @@ def test_killed_and_run_again_gives_the_same_numbers(lesions, tmp_path):
     assert not list(killed.path.glob("runs/*/*/.*.tmp"))
 
 
+def test_other_test_films_are_predicted_anew_without_training(lesions):
+    finetune(lesions, settings())
+    films = lesions.read("films")
+    films.loc[films.index[films["split"] == "test"][0], "split"] = "none"
+    lesions.write_part("films", "0", films)
+    result = finetune(lesions, settings())
+    assert result["trained"] == 0
+    assert result["backbones"]["tiny"]["real"]["auprc"]["n"] == 23
+    predicted = lesions.read("predictions")
+    assert (predicted[predicted["split"] == "test"].groupby("unit").size() == 23).all(), "and none is there twice"
+
+
 def test_a_cancelled_run_keeps_what_is_done(lesions):
     def stop(done, total, message=""):
         if "real+cars" in message:

@@ -7,15 +7,16 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cars import schema
 from cars.errors import SettingError, WorkspaceError
-from cars.evaluate import ReportSettings, gain_table, reliability, report, score_table
+from cars.evaluate import ReportSettings, gain_table, reliability, report, score_table, slice_table
 from cars.evaluate.calibration import fit_temperature, scaled, sigmoid, to_logits
 from cars.evaluate.report import wilson
 from cars.evaluate.scores import PROBABILITIES
 from cars.evaluate.settings import FinetuneSettings
+from cars.evaluate.slices import rows_of
 from cars.workspace import write_json
 
 from .conftest import make_workspace
@@ -201,6 +202,41 @@ def test_test_films_that_changed_are_noticed(tmp_path):
 def test_the_same_seed_gives_the_same_report(scored):
     workspace, first = scored
     assert report(workspace, ReportSettings(resamples=RESAMPLES)) == first
+
+
+# Slices -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_gain_inside_a_gap_is_seen(tmp_path):
+    """Edits filled (Lung Lesion present, sex M); the arm is better there and nowhere else."""
+    workspace = make_workspace(tmp_path / "ws", patients=400, edits=3)
+    films = workspace.read("films")
+    films.loc[films["subject_id"].astype(int) % 2 == 0, "sex"] = "M"
+    workspace.write_part("films", "0", films)
+    pattern = json.dumps({"Lung Lesion": "present", "sex": "M"})
+    gaps = [("g", pattern, "Few men with lung lesion."), ("whole", json.dumps({"Lung Lesion": "present"}), "Few.")]
+    workspace.write_part("gaps", "0", pd.DataFrame(gaps, columns=["gap_id", "pattern", "sentence"]))
+    test = films[films["split"] == "test"].sort_values("dicom_id", ignore_index=True)
+    inside, truth = (test["sex"] == "M").to_numpy(), truth_of(workspace)
+    real = noisy(truth, 4.0, 1)
+    cars = np.where(inside[:, None], noisy(truth, 0.5, 2), real)
+    add_run(workspace, "r", {("b", "real", 0): real, ("b", "real+cars", 0): cars})
+    report(workspace, ReportSettings(resamples=RESAMPLES))
+    table = slice_table(workspace)
+    assert table["slice"].unique().tolist() == ["sex M"], "a gap on the finding alone is in `scores` already"
+    row = table[table["metric"] == "auroc"].iloc[0]
+    c = schema.FINDINGS.index("Lung Lesion")
+    assert row["real"] == pytest.approx(roc_auc_score(truth[inside, c], real[inside, c]))
+    assert row["value"] == pytest.approx(roc_auc_score(truth[inside, c], cars[inside, c]) - row["real"])
+    assert row["low"] > 0
+    assert (row["n"], row["positives"], row["edits"]) == (inside.sum(), truth[inside, c].sum(), 2)
+
+
+def test_patterns_by_hand():
+    films = pd.DataFrame({"sex": ["F", "M", "F"], "view": ["PA", "PA", "AP"], "edema": [1, 1, 0]})
+    assert rows_of(films, {"Edema": "present", "sex": "F"}).tolist() == [True, False, False]
+    assert rows_of(films, {"Edema": "absent"}).tolist() == [False, False, True]
+    assert rows_of(films, {"view": "PA"}).tolist() == [True, True, False]
 
 
 # Reliability and temperature --------------------------------------------------------------------------------------
