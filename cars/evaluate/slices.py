@@ -2,8 +2,8 @@
 
 A gap is a pattern such as (Pneumothorax present, sex F, view PA). Its slice is the test films that match the rest of
 the pattern (women, PA), and the score is how well the edited finding (pneumothorax) is told within it. A gap on the
-finding alone has all test films as its slice, which is the finding's own row in `scores`; it is left out here. Slices are
-small by nature: look at the positives first. Nothing is adjusted for their number.
+finding alone has all test films as its slice, which is the finding's own row in `scores`; it is left out here. Slices
+are small by nature: look at the positives first. Nothing is adjusted for their number.
 """
 
 from __future__ import annotations
