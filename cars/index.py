@@ -266,6 +266,9 @@ def _open(folder: str, rows: str) -> Any:
     import faiss
 
     index = faiss.read_index(str(Path(folder) / "index.faiss"))
+    known = _fresh(Path(folder))
+    if known is None or known["rows"] != rows:
+        raise WorkspaceError(f"The vectors in {folder} changed while they were read.", "Ask again.")
     return faiss.index_cpu_to_all_gpus(index) if faiss.get_num_gpus() > 0 else index
 
 
