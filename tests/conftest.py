@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ import pytest
 from cars.ingest import IngestSettings, ingest
 from cars.phantom.tree import write_tree
 from cars.workspace import Workspace
+
+# pytest puts tests/ on the path, where the folder tests/coverage would pass for the package `coverage` that numba (and
+# with it UMAP) looks for; None makes that import fail cleanly where the package itself is not in use
+sys.modules.setdefault("coverage", None)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
