@@ -1,0 +1,191 @@
+"""Figures: what is drawn, what a click carries, and that each title says how many and from where."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from cars import plots
+from cars.coverage import CoOccurrence
+
+NAMES = ("Edema", "Fracture", "No Finding")
+
+
+def title(figure: go.Figure) -> str:
+    return f"{figure.layout.title.text} {figure.layout.title.subtitle.text}"
+
+
+@pytest.fixture
+def pairs() -> CoOccurrence:
+    observed = np.array([[40, 6, 0], [6, 20, 0], [0, 0, 50]])
+    expected = np.array([[40.0, 3.0, 8.0], [3.0, 20.0, 0.4], [8.0, 0.4, 50.0]])
+    ratio = observed / expected
+    np.fill_diagonal(ratio, np.nan)
+    return CoOccurrence(NAMES, observed, expected, ratio, 117)
+
+
+def marks(figure: go.Figure) -> dict[tuple[str, str], str]:
+    """What a click on each cell would carry, and its hover text."""
+    trace = next(t for t in figure.data if isinstance(t, go.Scatter) and t.customdata is not None)
+    return {tuple(pair): text for pair, text in zip(trace.customdata, trace.text)}
+
+
+def test_each_cell_of_the_heat_map_can_be_clicked(pairs: CoOccurrence) -> None:
+    figure = plots.cooccurrence(pairs, "observed", source="phantom")
+    assert figure.layout.clickmode == "event+select"
+    assert figure.data[0].hoverinfo == "skip"
+    assert len(marks(figure)) == 6  # every ordered pair, no diagonal
+    assert marks(figure)["Edema", "Fracture"] == "Edema with Fracture: 6"
+    assert "117 patients from phantom" in title(figure)
+
+
+def test_the_heat_map_colours_twice_and_half_alike(pairs: CoOccurrence) -> None:
+    ratio = plots.cooccurrence(pairs, "ratio").data[0].z
+    assert ratio[0][1] == pytest.approx(1.0)  # seen twice as often as expected: log2
+    assert ratio[0][2] == pytest.approx(-3.0)  # never seen, 8 expected: the lowest colour
+    assert np.isnan(ratio[1][2]), "0 seen of 0.4 expected says nothing"
+
+
+def test_impossible_pairs_are_crossed_out_not_coloured(pairs: CoOccurrence) -> None:
+    impossible = np.zeros((3, 3), bool)
+    impossible[0, 2] = impossible[2, 0] = True
+    figure = plots.cooccurrence(pairs, "ratio", impossible=impossible)
+    assert np.isnan(figure.data[0].z[0][2])
+    assert ("Edema", "No Finding") not in marks(figure)
+    crosses = next(t for t in figure.data if t.name is None and "impossible" in str(t.text))
+    assert set(zip(crosses.y, crosses.x)) == {("Edema", "No Finding"), ("No Finding", "Edema")}
+
+
+def test_a_pair_that_was_seen_is_shown_although_a_rule_forbids_it(pairs: CoOccurrence) -> None:
+    impossible = np.ones((3, 3), bool)
+    assert ("Edema", "Fracture") in marks(plots.cooccurrence(pairs, "observed", impossible=impossible))
+
+
+def films(n: int, synthetic: int = 0) -> pd.DataFrame:
+    origin = ["synthetic"] * synthetic + ["real"] * (n - synthetic)
+    ids = [f"d{i}" for i in range(n)]
+    return pd.DataFrame({"dicom_id": ids, "x": 0.0, "y": 0.0, "view": ["PA", "AP"] * (n // 2), "origin": origin})
+
+
+def test_the_map_carries_ids_and_marks_synthetic_films() -> None:
+    figure = plots.film_map(films(10, synthetic=2), "view", source="phantom")
+    assert {i for trace in figure.data for i in trace.customdata} == {f"d{i}" for i in range(10)}
+    assert [trace.name for trace in figure.data] == ["PA (5)", "AP (5)"] or len(figure.data) == 2
+    symbols = [s for trace in figure.data for s in trace.marker.symbol]
+    assert symbols.count("diamond") == 2
+    assert "Diamonds are synthetic" in title(figure)
+    assert "10 films from phantom" in title(figure)
+
+
+def test_the_map_draws_no_more_points_than_a_browser_bears() -> None:
+    figure = plots.film_map(films(plots.MOST_POINTS + 500), total=377_110)
+    assert sum(len(trace.x) for trace in figure.data) == plots.MOST_POINTS
+    assert "20,000 of 377,110 films" in title(figure)
+
+
+def test_text_from_data_is_not_markup() -> None:
+    frame = films(2).assign(view="<a href='http://x'>PA</a>")
+    figure = plots.film_map(frame, source="<b>x</b>")
+    assert "<a" not in figure.data[0].name
+    assert "<b>x" not in title(figure)
+
+
+@pytest.fixture
+def gaps() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "gap_id": ["a", "b"], "rank": [1, 2], "unit": "patient", "threshold": 30, "count": [3, 0],
+            "expected": [25.0, np.nan], "verdict": ["rarer than expected", "rare as expected"],
+            "sentence": ["Fewer than 30 women with edema", "…"],
+            "pattern": [json.dumps({"Edema": "present", "sex": "F"}), json.dumps({"Fracture": "present"})],
+        }
+    )  # fmt: skip
+
+
+def test_gap_marks_carry_their_ids_and_stand_at_their_counts(gaps: pd.DataFrame) -> None:
+    figure = plots.gap_bars(gaps, source="phantom")
+    found = {i: x for trace in figure.data if trace.customdata is not None for i, x in zip(trace.customdata, trace.x)}
+    assert found == {"a": 3, "b": 0}
+    assert "2 gaps from phantom" in title(figure)
+    assert any("threshold 30" in a.text for a in figure.layout.annotations)
+    labels = list(figure.layout.yaxis.categoryarray)
+    assert labels[-1].startswith("1. women with edema")
+
+
+def test_gap_bars_of_no_gap_is_an_empty_figure(gaps: pd.DataFrame) -> None:
+    assert "0 gaps" in title(plots.gap_bars(gaps.head(0)))
+
+
+def test_coverage_bars_before_and_after() -> None:
+    side = {"films": 209, "tway": {1: {1: 1.0, 2: 0.5}, 30: {1: 0.8, 2: 0.1}}}
+    after = {"films": 215, "tway": {1: {1: 1.0, 2: 0.6}, 30: {1: 0.8, 2: 0.2}}}
+    change = {"unit": "patient", "before": side, "after": after, "synthetic_films": 6, "synthetic_patients": 5}
+    figure = plots.coverage_bars(change, "phantom")
+    bars = {trace.name: dict(zip(trace.y, trace.x)) for trace in figure.data}
+    assert bars["before"]["2 values, 1 patient or more"] == pytest.approx(50)
+    assert bars["after"]["2 values, 30 patients or more"] == pytest.approx(20)
+    assert "209 real train films from phantom, and 6 accepted synthetic ones of 5 patients" in title(figure)
+
+
+@pytest.fixture
+def scores() -> pd.DataFrame:
+    rows = [
+        {"backbone": "b", "arm": arm, "seed": seed, "finding": finding, "metric": metric, "calibrated": calibrated,
+         "value": 0.4, "low": 0.3, "high": 0.55, "n": 259, "verdict": "no evidence"}
+        for arm in ("real", "real+cars") for seed in (-1, 0) for finding in ("macro", "Edema")
+        for metric in ("auprc", "ece") for calibrated in (False, True)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_score_dots_show_one_row_an_arm_with_its_interval(scores: pd.DataFrame) -> None:
+    figure = plots.score_dots(scores, "auprc", source="phantom")
+    assert sum(len(trace.x) for trace in figure.data) == 2  # not once more for the single seed
+    trace = figure.data[0]
+    assert (trace.x[0] - trace.error_x.arrayminus[0], trace.x[0] + trace.error_x.array[0]) == pytest.approx((0.3, 0.55))
+    assert "AUPRC" in title(figure)
+    assert "mean over findings; higher is better; 259 test films from phantom" in title(figure)
+
+
+def test_the_forest_has_a_panel_a_metric_with_a_zero_line(scores: pd.DataFrame) -> None:
+    gains = scores[(scores["arm"] == "real+cars") & (scores["seed"] == -1)]
+    figure = plots.gain_forest(gains, ["auprc", "ece"], "Edema", source="phantom")
+    panels = [a.text for a in figure.layout.annotations[:2]]
+    assert panels == ["AUPRC (higher is better)", "ECE (lower is better)"]
+    assert len(figure.layout.shapes) == 2
+    assert {shape.x0 for shape in figure.layout.shapes} == {0}
+    labels = [a.text for a in figure.layout.annotations[2:]]
+    assert labels == ["+0.400 · no evidence · n 259"] * 2
+    assert "Edema; paired by patient; 259 test films from phantom" in title(figure)
+
+
+def test_a_difference_that_is_not_defined_is_left_out(scores: pd.DataFrame) -> None:
+    gains = scores[scores["arm"] == "real+cars"].assign(value=np.nan)
+    assert "no test films" in title(plots.gain_forest(gains, ["auprc"]))
+
+
+def test_reliability_has_the_diagonal_and_an_interval_a_bin() -> None:
+    table = pd.DataFrame(
+        {"mean_probability": [0.2, 0.7], "observed": [0.1, 0.9], "low": [0.02, 0.7], "high": [0.3, 0.97],
+         "n": [40, 60], "patients": [20, 30]}
+    )  # fmt: skip
+    figure = plots.reliability({"real": table, "real+cars": table}, "phantom")
+    assert list(figure.data[0].x) == list(figure.data[0].y) == [0, 1]
+    assert list(figure.data[1].error_y.array) == pytest.approx([0.2, 0.07])
+    assert "100 cases (film × finding × seed) an arm from phantom" in title(figure)
+    assert {"real", "real+cars"} <= {a.text for a in figure.layout.annotations}
+
+
+def test_no_figure_names_a_font_from_outside(pairs: CoOccurrence, gaps: pd.DataFrame) -> None:
+    for figure in (plots.cooccurrence(pairs, "ratio"), plots.gap_bars(gaps), plots.film_map(films(2))):
+        assert figure.layout.font.family == plots.FONT
+        assert "http" not in figure.to_json().replace("http://www.w3.org", "")
+
+
+def test_short_cuts_at_a_word() -> None:
+    assert plots.short("one two three", 9) == "one two …"
+    assert plots.short("one two", 9) == "one two"
