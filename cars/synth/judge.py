@@ -202,6 +202,7 @@ def train_judge_on_workspace(
     minutes: float | None = 3.0,
     epochs: int | None = None,
     seed: int = 0,
+    start: str = "packaged",
     limit: int = 20_000,
     device: str = "auto",
     progress: Progress = silent,
@@ -214,6 +215,7 @@ def train_judge_on_workspace(
 
     Args:
         size: side of the decoded films; None takes the architecture's own.
+        start: "packaged" goes on from the judge that ships where `arch` is its own, "scratch" from nothing.
         limit: most training films; beyond it whole patients are left out at random (seeded).
     """
     from ..filmcache import film_cache
@@ -234,7 +236,11 @@ def train_judge_on_workspace(
             "Ingest a data set with films on disk.",
         )
     size = size or SIZES[arch]
-    settings = {"arch": arch, "minutes": minutes, "epochs": epochs, "seed": seed, "size": size, "limit": limit}
+    first = Judge.load(device="cpu") if start == "packaged" and arch == "small" else None
+    settings = {
+        "arch": arch, "minutes": minutes, "epochs": epochs, "seed": seed, "size": size, "limit": limit,
+        "start": first.revision if first else None,
+    }  # fmt: skip
     rows = films[["dicom_id", "held", *COLUMN_OF.values()]].astype(object).values.tolist()
     key = digest(settings, rows)
     folder = Path(folder) if folder else workspace.path / "models" / "judge" / key
@@ -245,7 +251,7 @@ def train_judge_on_workspace(
         films[list(COLUMN_OF.values())].to_numpy(dtype=np.int8),
         films["held"].to_numpy(dtype=bool),
         folder,
-        arch=arch, minutes=minutes, epochs=epochs, seed=seed, device=device,
+        arch=arch, minutes=minutes, epochs=epochs, seed=seed, device=device, start=first,
         progress=part_of(progress, 0.2, 1.0),
         about={
             "data": f"{len(films)} frontal films of {films['subject_id'].nunique()} train and validate patients",

@@ -17,14 +17,14 @@ from ..schema import FINDINGS
 from ..torchbox import autocast
 from ..torchbox import device as choose_device
 from ..workspace import atomic_write, write_json, write_text
-from .judge import LEAST_TRAIN, targets, validated
+from .judge import LEAST_TRAIN, Judge, targets, validated
 
 __all__ = ["SIZES", "train_judge"]
 
 F = torch.nn.functional
 
 #: Extra weight in the loss of findings that cover few pixels, which a network otherwise learns last.
-SMALL = {"Lung Lesion": 4.0, "Fracture": 4.0, "Pleural Other": 2.0, "Pneumothorax": 2.0, "Atelectasis": 1.5}
+SMALL = {"Lung Lesion": 6.0, "Support Devices": 3.0, "Fracture": 3.0, "Pleural Other": 3.0, "Atelectasis": 1.5}
 #: Weights a positive film up to this much where positives are rare.
 MOST_POSITIVE_WEIGHT = 8.0
 #: An epoch, after which a checkpoint is written, has at most this many films.
@@ -66,6 +66,7 @@ def train_judge(
     batch: int = 32,
     rate: float | None = None,
     device: str = "auto",
+    start: Judge | None = None,
     about: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Path:
@@ -79,6 +80,7 @@ def train_judge(
             the thresholds and the epoch that is kept, and never enter the loss. The caller sees to it that no patient
             is on both sides.
         minutes, epochs: the training ends at whichever comes first; at least one must be given.
+        start: a judge of the same architecture to go on from; None starts from random (small) or ImageNet weights.
         about: entries for config.json and the card: where the films come from.
 
     Raises: DataError when shapes disagree, one side is empty, or no finding has enough positives and negatives.
@@ -103,13 +105,21 @@ def train_judge(
         )
     folder = Path(folder)
     rate = rate or (2e-3 if arch == "small" else 5e-4)
-    settings = {"arch": arch, "minutes": minutes, "epochs": epochs, "seed": seed, "batch": batch, "rate": rate}
+    if start and start.config["arch"] != arch:
+        raise DataError(f"A judge {arch!r} cannot start from one of {start.config['arch']!r}.", "Pass one of its kind.")
+    settings = {
+        "arch": arch, "minutes": minutes, "epochs": epochs, "seed": seed, "batch": batch, "rate": rate,
+        "start": start.revision if start else None,
+    }  # fmt: skip
     # a digest of every film would read them all twice; labels, sides and a sample of pixels tell two inputs apart
     sample = images[:: max(1, n // 64), ::7, ::7].tobytes().hex()
     key = digest(settings, labels.tolist(), validation.tolist(), sample)
     if (folder / "config.json").is_file() and f'"inputs": "{key}"' in (folder / "config.json").read_text("utf-8"):
         return folder
-    run = _Run(arch, choose_device(device), rate, seed, folder / "checkpoint.pt", key)
+    net = build_seeded(arch, seed)
+    if start:
+        net.load_state_dict(start.net.state_dict())
+    run = _Run(net, SIZES[arch], choose_device(device), rate, seed, folder / "checkpoint.pt", key)
     run.restore()
     weight = torch.tensor(np.clip(negatives / np.maximum(positives, 1), 1, MOST_POSITIVE_WEIGHT), dtype=torch.float32)
     scale = torch.tensor([SMALL.get(f, 1.0) * t for f, t in zip(FINDINGS, trained, strict=True)], dtype=torch.float32)
@@ -143,10 +153,9 @@ def build_seeded(arch: str, seed: int) -> Any:
 class _Run:
     """The state of a training: network, optimizer, best weights so far, losses, time spent."""
 
-    def __init__(self, arch: str, device: str, rate: float, seed: int, file: Path, key: str) -> None:
-        self.device, self.file, self.key, self.rate, self.seed = device, file, key, rate, seed
-        self.size = SIZES[arch]
-        self.net = build_seeded(arch, seed).to(device).to(memory_format=torch.channels_last)
+    def __init__(self, net: Any, size: int, device: str, rate: float, seed: int, file: Path, key: str) -> None:
+        self.size, self.device, self.file, self.key, self.rate, self.seed = size, device, file, key, rate, seed
+        self.net = net.to(device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=rate, weight_decay=0.02)
         self.best: dict[str, Any] = {}
         self.score, self.seconds, self.done = -1.0, 0.0, 0
@@ -276,7 +285,8 @@ def card(config: dict[str, Any]) -> str:
         "",
         *about,
         f"- {config['train_films']} training films, {config['validation_films']} validation films, "
-        f"{config['epochs_done']} epochs, {config['seconds']:.0f} s, seed {config['settings']['seed']}",
+        f"{config['epochs_done']} epochs, {config['seconds']:.0f} s, seed {config['settings']['seed']}, "
+        f"start: {config['settings']['start'] or 'from no other judge'}",
         f"- not judged, for want of films: {', '.join(missing) or 'none'}",
         "",
         "The thresholds and the epoch were chosen on the validation films that give these AUROC, which are a little",

@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--start", type=Path, help="a judge's folder to go on from")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "judge")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -72,6 +73,7 @@ def main() -> None:
     folder = train_judge(
         images, labels, validation, options.out,
         minutes=options.minutes, seed=options.seed, device="cpu", progress=show,
+        start=Judge.load(options.start, "cpu") if options.start else None,
         about={
             "data": f"{len(images)} phantom films (cars.phantom, synthetic) of {options.patients} patients; "
             "no real film was used, so train a judge on your own films before editing real ones",

@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cars import phantom, provenance
-from cars.nets.segmenter import SIZE, SegmenterNet, save, to_input, torch
+from cars.nets.segmenter import SIZE, SegmenterNet, load, save, to_input, torch
 from cars.segmenters import TRUSTED, dice
 from cars.segmenters._shape import to_masks
 from cars.workspace import write_text
@@ -224,13 +224,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--real", type=Path)
+    parser.add_argument("--start", type=Path, help="a segmenter's folder to go on from")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "segmenter")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     images, masks = phantom_films(options.films, options.seed)
     held, truth = phantom_films(200, options.seed + 1)
-    net = SegmenterNet().to(memory_format=torch.channels_last)
+    net = load(options.start)[0].train() if options.start else SegmenterNet()
+    net = net.to(memory_format=torch.channels_last)
     seconds = 60 * options.minutes
     steps = fit(net, [(images, masks, 1.0)], seconds * (0.6 if options.real else 1.0), 3e-3, options.seed)
     sure = films = 0
