@@ -1,7 +1,7 @@
 """How fast is the search for uncovered patterns, and does it find exactly what a plain search finds?
 
-Tables: a seeded one of MIMIC-CXR's shape (377,110 films, 227,777 studies, 65,391 patients; sex, age band, view, race
-and 14 findings), and CheXpert's real labels (223,414 films) where torchxrayvision is installed. τ = 30 patients or films.
+Tables: a seeded one of MIMIC-CXR's shape (377,110 films, about 227,800 studies and 65,400 patients; sex, age band,
+view, race and 14 findings), and CheXpert's real labels (223,414 films) where torchxrayvision is installed. τ = 30.
 "ours" is the whole way from the films' items to the list: deduplication and search. "reference" is a level-wise search
 that tests each candidate with boolean columns (Apriori); the two lists must be equal, or the benchmark fails. Both run
 on one thread and are timed in CPU seconds, which other programs on the machine disturb less than the clock.
@@ -33,7 +33,7 @@ PREVALENCE = (19.8, 17.1, 4.6, 11.5, 3.1, 1.6, 2.7, 22.2, 33.2, 23.2, 0.8, 6.9, 
 
 
 def mimic_shaped(films: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(films, 32) bool items, (32,) attribute of each, (films,) patient: MIMIC-CXR's sizes and rates, made-up people."""
+    """(films, 32) bool items, (32,) attribute of each, (films,) patient: MIMIC-CXR's sizes and rates, nobody's data."""
     random = np.random.default_rng(seed)
     studies, patients = round(films * 0.604), round(films * 0.1734)
     activity = random.gamma(0.6, 1, patients)

@@ -164,12 +164,13 @@ def extension_counts(masks: tuple[np.ndarray, ...], bag: np.ndarray, weight: np.
     """(items,) int64: how many units have a row with item i, among these rows (sorted by bag)."""
     if not len(bag):
         return np.zeros(items, dtype=np.int64)
-    starts = np.flatnonzero(_differs([bag]))
+    starts = np.append(0, np.flatnonzero(bag[1:] != bag[:-1]) + 1)
     single = len(starts) == len(bag)
     # (bags, 8·words) bytes of the or of each bag's rows → (bags, items) bits; floats add exactly below 2**53
-    either = np.stack([m if single else np.bitwise_or.reduceat(m, starts) for m in masks], axis=1)
-    bits = np.unpackbits(either.view(np.uint8), axis=1, count=items, bitorder="little")
-    units = weight[bag[starts]]
+    either = [m if single else np.bitwise_or.reduceat(m, starts) for m in masks]
+    table = either[0][:, None] if len(either) == 1 else np.stack(either, axis=1)
+    bits = np.unpackbits(table.view(np.uint8), axis=1, count=items, bitorder="little")
+    units = weight[bag if single else bag[starts]]
     exact = np.float32 if units.sum() < 2**24 else np.float64
     return np.rint(units.astype(exact) @ bits.astype(exact)).astype(np.int64)
 
@@ -236,6 +237,10 @@ def find_mups(
                 return search
         search.frequent.append(frequent)
         search.complete = level
+        if not following:
+            search.complete = max_order
+        if search.complete == max_order:
+            break
         kept += len(frequent)
         prefixes = following
         extends = {}
@@ -243,9 +248,6 @@ def find_mups(
             for i in _bits(own):
                 rest = own & ~(1 << i)
                 extends[rest] = extends.get(rest, 0) | 1 << i
-        if not prefixes:
-            search.complete = max_order
-            break
     return search
 
 

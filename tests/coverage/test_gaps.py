@@ -13,6 +13,7 @@ from cars import schema
 from cars.coverage import GapsSettings, gap_table, gaps, score_parts
 from cars.coverage.search import COLUMNS
 from cars.errors import Cancelled, SettingError, WorkspaceError
+from cars.phantom.population import HOLES, sample_population
 from cars.workspace import Workspace
 
 
@@ -213,3 +214,31 @@ def test_running_twice_gives_the_same_table_and_ids_outlive_settings(tmp_path):
     both = shared.index.intersection(other.index)
     assert len(both) > 10
     assert (shared[both] == other[both]).all()
+
+
+def test_the_planted_holes_of_the_phantom_population_are_found(tmp_path):
+    """No film lies in a hole, so the hole or something more general is a gap, whatever its labels' noise."""
+    films = [
+        {
+            "dicom_id": row.dicom_id,
+            "subject_id": str(row.subject_id),
+            "study_id": str(row.study_id),
+            "split": row.split,
+            "view": schema.view_of(row.view),
+            "sex": row.sex,
+            "age_band": row.age_band,
+            "race": row.race.lower(),
+            "on_disk": False,
+            "origin": "real",
+            **{c: np.int8(row.labels.get(f, schema.NOT_MENTIONED)) for f, c in schema.COLUMN_OF.items()},
+        }
+        for row in sample_population(1200, 3)
+    ]
+    workspace = workspace_of(tmp_path / "ws", pd.DataFrame(films))
+    chosen = GapsSettings("sex,age_band,view,race,findings", max_order=4, threshold=5)
+    found = [m["pattern"].items() for m in gaps(workspace, chosen)["mups"]]
+    for hole in HOLES:
+        assert any(pattern <= hole.items() for pattern in found), hole
+    exact = [hole for hole in HOLES if hole.items() in found]
+    assert len(exact) >= 2
+    assert not gap_table(workspace)["reachable"].any()  # a workspace of labels alone has nothing to edit
