@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -212,7 +213,7 @@ class _Run:
             if over >= 1:
                 break
             for group in self.optimizer.param_groups:
-                group["lr"] = self.rate * min(1.0, 15 * over + 0.05) * 0.5 * (1 + np.cos(np.pi * over))
+                group["lr"] = self.rate * min(1.0, 15 * over + 0.05) * 0.5 * (1 + math.cos(math.pi * over))
             rows = order[first : first + batch]
             x = changed(to_input(images[rows], self.size, self.device), generator)
             y = torch.from_numpy(target[rows]).to(self.device)

@@ -24,7 +24,7 @@ from cars.workspace import Workspace
 EFFUSION, LESION = FINDINGS.index("Pleural Effusion"), FINDINGS.index("Lung Lesion")
 
 
-def films(n: int = 160, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def films(n: int = 128, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Noise with a bright bar at the bottom where Pleural Effusion is present: films, codes, validation.
 
     Every other finding is absent throughout, so only one can be trained. A quarter of the films is for validation.
@@ -39,7 +39,7 @@ def films(n: int = 160, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarr
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train_judge(*films(), tmp_path_factory.mktemp("judge"), epochs=3, batch=16, device="cpu", rate=3e-3)
+    return train_judge(*films(), tmp_path_factory.mktemp("judge"), epochs=6, batch=8, device="cpu")
 
 
 # Labels and thresholds -----------------------------------------------------------------------------------------------
@@ -103,7 +103,7 @@ def test_a_trained_judge_knows_its_finding_and_no_other(trained: Path) -> None:
     judge = Judge.load(trained, "cpu")
     images, labels, _ = films(seed=1)
     probability = judge.probabilities(images)
-    assert probability.shape == (160, 14)
+    assert probability.shape == (128, 14)
     assert probability.dtype == np.float32
     assert auroc(probability[:, EFFUSION], labels[:, EFFUSION] == 1) > 0.95
     assert judge.auroc == {"Pleural Effusion": pytest.approx(1.0, abs=0.05)}
@@ -112,7 +112,7 @@ def test_a_trained_judge_knows_its_finding_and_no_other(trained: Path) -> None:
     assert np.isnan(probability[:, others]).all()
     assert np.isnan(judge.thresholds[others]).all()
     assert 0 < judge.thresholds[EFFUSION] < 1
-    assert judge.config["validation"]["Pleural Effusion"]["n"] == 40
+    assert judge.config["validation"]["Pleural Effusion"]["n"] == 32
 
 
 def test_what_is_saved_equals_what_was_trained_to_half_precision(trained: Path) -> None:
@@ -129,7 +129,7 @@ def test_what_is_saved_equals_what_was_trained_to_half_precision(trained: Path) 
 
 
 def test_validation_labels_choose_thresholds_and_never_weights(tmp_path: Path) -> None:
-    images, labels, validation = films(96)
+    images, labels, validation = films(64)
     other = labels.copy()
     other[validation, EFFUSION] = 1 - other[validation, EFFUSION]
     folders = [
@@ -142,7 +142,7 @@ def test_validation_labels_choose_thresholds_and_never_weights(tmp_path: Path) -
 
 
 def test_training_labels_do_change_weights(tmp_path: Path) -> None:
-    images, labels, validation = films(96)
+    images, labels, validation = films(64)
     other = labels.copy()
     other[np.flatnonzero(~validation)[:8], EFFUSION] ^= 1
     revisions = {
@@ -153,7 +153,7 @@ def test_training_labels_do_change_weights(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path) -> None:
-    images, labels, validation = films(96)
+    images, labels, validation = films(64)
 
     def stop_in_second_epoch(done: int, total: int, message: str = "") -> None:
         if "epoch 2" in message:
@@ -181,7 +181,7 @@ def test_a_complete_folder_is_not_trained_again(trained: Path) -> None:
         raise AssertionError(message)
 
     before = (trained / "model.safetensors").stat().st_mtime_ns
-    assert train_judge(*films(), trained, epochs=3, batch=16, device="cpu", rate=3e-3, progress=never) == trained
+    assert train_judge(*films(), trained, epochs=6, batch=8, device="cpu", progress=never) == trained
     assert (trained / "model.safetensors").stat().st_mtime_ns == before
 
 
@@ -192,7 +192,7 @@ def test_too_little_to_train_on_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="do not fit"):
         train_judge(images, labels[:10], validation, tmp_path, epochs=1)
     with pytest.raises(DataError, match="No finding has 20"):
-        train_judge(images[:16], labels[:16], validation[:16], tmp_path, epochs=1)
+        train_judge(images[:40], labels[:40], validation[:40], tmp_path, epochs=1)
     with pytest.raises(SettingError, match="'resnet'"):
         build("resnet")
     assert not any(tmp_path.iterdir())
@@ -215,7 +215,7 @@ def test_weights_of_another_training_are_refused(trained: Path, tmp_path: Path) 
 
 def test_the_card_tells_what_it_is(trained: Path) -> None:
     card = (trained / "README.md").read_text(encoding="utf-8")
-    assert "120 training films, 40 validation films" in card
+    assert "96 training films, 32 validation films" in card
     assert "| Pleural Effusion |" in card
     assert "not judged, for want of films: Atelectasis" in card
 
@@ -300,7 +300,7 @@ def test_limit_leaves_out_whole_patients(workspace_copy: Workspace) -> None:
     train = kept[~kept["held"]]
     assert 0 < len(train) <= 20
     counts = films_table[~films_table["held"]].groupby("subject_id").size()
-    assert (train.groupby("subject_id").size() == counts[train["subject_id"].unique()]).all()
+    assert train.groupby("subject_id").size().to_dict() == {s: counts[s] for s in train["subject_id"]}
 
 
 def test_a_workspace_without_films_says_so(tmp_path: Path) -> None:
