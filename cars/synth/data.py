@@ -229,7 +229,7 @@ def workspace_data(
     cache = film_cache(workspace, SEGMENT_SIZE, films["dicom_id"].tolist(), part_of(progress, 0, 0.5))
     films = films[films["dicom_id"].isin(set(cache.ids))].reset_index(drop=True)
     undecodable = len(cache.failed)
-    vectors = films[list(COLUMN_OF.values())].to_numpy(np.int8)
+    vectors = films[list(COLUMN_OF.values())].to_numpy(np.int8, copy=True)
     # "No Finding" asserts the absence of every disease
     healthy = vectors[:, NO_FINDING] == PRESENT
     vectors[np.ix_(healthy, DISEASES)] = ABSENT

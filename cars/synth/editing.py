@@ -29,6 +29,7 @@ class Source:
     """A film to be edited.
 
     film: uint8 (H, W), MONOCHROME2. labels: finding → code, all 14. changes: finding → "insert" or "delete".
+    roi: bool (128, 128) on the padded square, where one was drawn by hand; else it follows from the changes.
     """
 
     film: np.ndarray
@@ -38,6 +39,7 @@ class Source:
     sex: str = "unknown"
     age: float | None = None
     seed: int = 0
+    roi: np.ndarray | None = None
 
 
 @dataclass
@@ -188,7 +190,7 @@ def edit_films(sources: Sequence[Source], models: Models, settings: SynthSetting
             outcomes[n].error = f"the outlines are not trusted (confidence {found.confidence[n]:.2f})"
             continue
         try:
-            roi = region(source, found.masks[n], squares[n], models.judge)
+            roi = source.roi if source.roi is not None else region(source, found.masks[n], squares[n], models.judge)
             work[n] = _Work(source, found.masks[n], roi, models.generator.size)
         except DataError as error:
             outcomes[n].error = error.message

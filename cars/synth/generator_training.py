@@ -66,7 +66,9 @@ def train_generator(
         workspace, settings.size, workspace_segmenter(settings.segmenter, device), judge, settings.films, settings.seed,
         part_of(progress, 0.2, 0.3),
     )  # fmt: skip
-    key = digest("editor", as_dict(settings), judge.revision, sorted(set(data.subject_id.tolist())), counts)
+    segmenter = settings.segmenter if isinstance(settings.segmenter, str) else type(settings.segmenter).__name__
+    asked = {**as_dict(settings), "segmenter": segmenter, "device": ""}
+    key = digest("editor", asked, judge.revision, sorted(set(data.subject_id.tolist())), counts)
     root = workspace.folder("models", "generator")
     folder, running = root / key, root / f"{key}.training"
     if not (folder / "config.json").is_file():
@@ -78,7 +80,7 @@ def train_generator(
             trainer.restore(checkpoint)
         budget = Budget(settings.steps, None if settings.steps else 60 * settings.minutes)
         trainer.run(budget, checkpoint, part_of(progress, 0.3, 1.0), _Log(running, data))
-        made = note("train-generator", as_dict(settings), {"judge": judge.revision, "films": digest(counts)})
+        made = note("train-generator", asked, {"judge": judge.revision, "films": digest(counts)})
         films = workspace.read("films", ["dataset"])
         card = CARD.format(
             **counts, dataset=", ".join(sorted(films["dataset"].dropna().unique())), start=start, steps=trainer.step,
