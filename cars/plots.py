@@ -20,6 +20,7 @@ from plotly.subplots import make_subplots
 from .coverage import CoOccurrence
 from .coverage.sentences import describe
 from .metrics import METRICS
+from .schema import FINDING_OF, FINDING_VALUES
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK = (
@@ -152,14 +153,16 @@ def film_map(frame: pd.DataFrame, colour: str = "view", total: int | None = None
 
     Args:
         frame: dicom_id, x, y, the column `colour`, and, where it has one, `origin`; at most MOST_POINTS are drawn.
-        colour: the column that colours the points; its text is in the legend with its count.
+        colour: the column that colours the points, a finding's too; its words are in the legend with their counts.
         total: how many films the map stands for, when `frame` is a sample.
     """
     frame = frame.head(MOST_POINTS)
-    counts = frame[colour].astype(str).value_counts()
+    values = frame[colour].map(FINDING_VALUES) if colour in FINDING_OF else frame[colour].astype(str)
+    name = FINDING_OF.get(colour, colour.replace("_", " "))
+    counts = values.value_counts()
     figure = go.Figure()
     for n, (value, count) in enumerate(counts.items()):
-        part = frame[frame[colour].astype(str) == value]
+        part = frame[values == value]
         synthetic = part["origin"] == "synthetic" if "origin" in part else np.zeros(len(part), dtype=bool)
         figure.add_trace(
             go.Scattergl(
@@ -170,13 +173,16 @@ def film_map(frame: pd.DataFrame, colour: str = "view", total: int | None = None
                     "color": PALETTE[n % len(PALETTE)], "opacity": 0.7,
                     "line": {"width": np.where(synthetic, 1, 0), "color": BLACK},
                 },
-                hovertemplate=f"{colour.replace('_', ' ')}: {safe(value)}<extra></extra>",
+                hovertemplate=f"{name}: {safe(value)}<extra></extra>",
             )
         )  # fmt: skip
     few = f"{len(frame):,} of {total:,}" if total and total > len(frame) else f"{len(frame):,}"
     drawn = " Diamonds are synthetic." if "origin" in frame and (frame["origin"] == "synthetic").any() else ""
     figure = _finish(
-        figure, "Films by similarity", f"{few} films{_from(source)}.{drawn} Draw a box or lasso to see films.", 560
+        figure,
+        f"Films by similarity, coloured by {name}",
+        f"{few} films{_from(source)}.{drawn} Draw a box or lasso to see films.",
+        560,
     )
     figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
     figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, scaleanchor="x")

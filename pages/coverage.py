@@ -187,8 +187,9 @@ def show_map(workspace: Workspace) -> None:
             st.rerun()
         return
     frame = points(stamp(workspace, "map", "films", "edits"))
-    choices = [name for name in ("view", "sex", "age_band", "split", "origin", "race") if name in frame]
-    colour = st.selectbox("Colour by", choices, key="map-colour", width=220)
+    names = ("view", "sex", "age_band", "race", "split", "origin", *schema.FINDING_OF)
+    choices = {name: schema.FINDING_OF.get(name, name.replace("_", " ")) for name in names if name in frame}
+    colour = st.selectbox("Colour by", list(choices), format_func=choices.get, key="map-colour", width=260)
     figure = plots.film_map(frame, colour, source=source_name(workspace))
     drawn = st.plotly_chart(figure, key="map-figure", on_select="rerun", theme=None)
     ids = [point["customdata"] for point in drawn["selection"]["points"] if point.get("customdata")]
