@@ -20,6 +20,8 @@ from .workspace import Workspace
 SIDE = 256
 #: A change of this many grey levels or more gets the full colour, so that a faint edit does not look strong.
 LEAST_SCALE = 24.0
+#: No change: pale, but not the white of a page.
+SAME = 236.0
 BRIGHTER, DARKER = np.array([213, 94, 0], np.float32), np.array([0, 114, 178], np.float32)
 
 
@@ -73,10 +75,10 @@ def edit_pictures(source: Path | str, edited: Path | str, roi: Path | str, side:
 
 
 def coloured(change: np.ndarray) -> np.ndarray:
-    """A change in grey levels (H, W) → (H, W, 3) uint8: white is none, orange brighter, blue darker."""
+    """A change in grey levels (H, W) → (H, W, 3) uint8: pale grey is none, orange brighter, blue darker."""
     strength = np.clip(np.abs(change) / max(LEAST_SCALE, float(np.abs(change).max(initial=0))), 0, 1)[..., None]
     target = np.where((change > 0)[..., None], BRIGHTER, DARKER)
-    return (255 + strength * (target - 255) + 0.5).astype(np.uint8)
+    return (SAME + strength * (target - SAME) + 0.5).astype(np.uint8)
 
 
 def outlined(image: np.ndarray, region: np.ndarray, width: float = 1.0) -> np.ndarray:

@@ -349,6 +349,35 @@ def gain_forest(
     return figure.update_layout(showlegend=False, margin={"t": 108})
 
 
+def slice_forest(slices: pd.DataFrame, backbone: str, metric: str, most: int = 12, source: str = "") -> go.Figure:
+    """What each arm changes on the rare combinations that edits filled, one row a combination and arm.
+
+    Args:
+        slices: rows of `evaluate.slice_table`. most: combinations shown, those with the most edits first.
+    """
+    label, better = _metric(metric)
+    rows = slices[(slices["backbone"] == backbone) & (slices["metric"] == metric)].dropna(subset=["value"])
+    rows = rows.sort_values("edits", ascending=False, kind="stable").head(most)
+    names = [
+        f"{n}. {safe(finding)} among {safe(short(part, 44))} · {arm}"
+        for n, (finding, part, arm) in enumerate(zip(rows["finding"], rows["slice"], rows["arm"]), start=1)
+    ]
+    figure = go.Figure(_interval(rows, names, BLUE, "circle", "difference"))
+    texts = [
+        f"{v:+.3f} · {int(p)} of {int(n)} test films positive"
+        for v, p, n in zip(rows["value"], rows["positives"], rows["n"])
+    ]
+    _label(figure, rows, names, texts)
+    figure.add_vline(x=0, line={"color": INK, "width": 1})
+    figure = _finish(
+        figure, f"{label} on the combinations that edits filled, against real films alone",
+        f"{backbone}; {better} is better; intervals not adjusted for many rows; {_films(rows)}{_from(source)}.",
+        150 + 40 * len(rows),
+    )  # fmt: skip
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], type="category")
+    return figure.update_layout(showlegend=False)
+
+
 def reliability(tables: Mapping[str, pd.DataFrame], source: str = "") -> go.Figure:
     """Stated probability against how often the finding was there; on the diagonal, a probability means what it says.
 

@@ -110,9 +110,15 @@ def results(workspace: Workspace) -> None:
     with st.expander("The numbers"):
         st.dataframe(scores[(scores["finding"] == finding) & (scores["calibrated"] == calibrated)], hide_index=True)
     backbones = list(dict.fromkeys(scores["backbone"]))
-    backbone = st.selectbox("Reliability of", backbones, width=240)
+    backbone = st.selectbox("One backbone in detail", backbones, width=240)
     arms = list(dict.fromkeys(scores[scores["backbone"] == backbone]["arm"]))
     one = None if finding == "macro" else finding
+    slices = evaluate.slice_table(workspace, run)
+    if len(slices):
+        figure = plots.slice_forest(
+            slices, backbone, metric if metric in set(slices["metric"]) else FIRST[0], source=source
+        )
+        st.plotly_chart(figure, key="slices", theme=None)
     found = {arm: reliability(key, run, backbone, arm, calibrated, one) for arm in arms}
     st.plotly_chart(plots.reliability(found, source), key="reliability", theme=None)
 

@@ -33,10 +33,10 @@ def test_a_broken_film_is_an_error(tmp_path: Path) -> None:
         pictures.thumbnail(tmp_path / "film.jpg")
 
 
-def test_the_difference_is_white_orange_and_blue() -> None:
+def test_the_difference_is_grey_orange_and_blue() -> None:
     change = np.array([[0, 100, -100]], np.int16)
-    white, orange, blue = pictures.coloured(change)[0]
-    assert tuple(white) == (255, 255, 255)
+    same, orange, blue = pictures.coloured(change)[0]
+    assert tuple(same) == (236, 236, 236)
     assert tuple(orange) == (213, 94, 0)
     assert tuple(blue) == (0, 114, 178)
 
@@ -44,7 +44,7 @@ def test_the_difference_is_white_orange_and_blue() -> None:
 def test_a_faint_change_does_not_get_the_full_colour() -> None:
     faint, none = pictures.coloured(np.array([[2, 0]], np.int16))[0]
     assert faint.min() > 200
-    assert tuple(none) == (255, 255, 255)
+    assert tuple(none) == (236, 236, 236)
 
 
 def test_only_the_border_of_the_region_is_drawn() -> None:

@@ -168,6 +168,18 @@ def test_a_difference_that_is_not_defined_is_left_out(scores: pd.DataFrame) -> N
     assert "no test films" in title(plots.gain_forest(gains, ["auprc"]))
 
 
+def test_the_rare_combinations_have_their_positives() -> None:
+    slices = pd.DataFrame(
+        {"backbone": "b", "arm": "real+cars", "finding": "Edema", "slice": ["women", "men"], "edits": [2, 5],
+         "metric": "auprc", "value": [0.1, -0.2], "low": [0.0, -0.4], "high": [0.2, 0.1], "n": [40, 50],
+         "positives": [3, 4]}
+    )  # fmt: skip
+    figure = plots.slice_forest(slices, "b", "auprc", most=1, source="phantom")
+    assert list(figure.data[0].y) == ["1. Edema among men · real+cars"]
+    assert figure.layout.annotations[0].text == "-0.200 · 4 of 50 test films positive"
+    assert "50 test films from phantom" in title(figure)
+
+
 def test_reliability_has_the_diagonal_and_an_interval_a_bin() -> None:
     table = pd.DataFrame(
         {"mean_probability": [0.2, 0.7], "observed": [0.1, 0.9], "low": [0.02, 0.7], "high": [0.3, 0.97],
