@@ -53,6 +53,13 @@ def phantom_films(patients: int, size: int, seed: int) -> tuple[np.ndarray, np.n
     return np.stack(images), np.array(labels, dtype=np.int8), np.array(owner)
 
 
+def history(judge: Judge) -> str:
+    """What a judge was trained on, its own start included."""
+    run = f"{judge.config['train_films']} films, {judge.config['epochs_done']} epochs, {judge.config['seconds']:.0f} s"
+    before = judge.config["about"].get("earlier_runs")
+    return f"{before}; then {run}" if before else run
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=7.0)
@@ -70,14 +77,17 @@ def main() -> None:
         if done % 50 == 0:
             print(f"{done}/{total} {message}", flush=True)
 
+    start = Judge.load(options.start, "cpu") if options.start else None
+    earlier = {"earlier_runs": history(start)} if start else {}
     folder = train_judge(
         images, labels, validation, options.out,
         minutes=options.minutes, seed=options.seed, device="cpu", progress=show,
-        start=Judge.load(options.start, "cpu") if options.start else None,
+        start=start,
         about={
             "data": f"{len(images)} phantom films (cars.phantom, synthetic) of {options.patients} patients; "
             "no real film was used, so train a judge on your own films before editing real ones",
             "made_by": "data/weights/train_judge.py",
+            **earlier,
         },
     )  # fmt: skip
     for finding, value in Judge.load(folder).auroc.items():

@@ -21,11 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cars import phantom, provenance
 from cars.nets.segmenter import SIZE, SegmenterNet, load, save, to_input, torch
-from cars.segmenters import TRUSTED, dice
+from cars.segmenters import dice
 from cars.segmenters._shape import to_masks
 from cars.workspace import write_text
 
 F = torch.nn.functional
+#: Confidence from which the network's own outline of a real film is trained on.
+SURE = 0.75
 
 
 def phantom_films(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -231,8 +233,8 @@ def main() -> None:
     torch.manual_seed(options.seed)
     images, masks = phantom_films(options.films, options.seed)
     held, truth = phantom_films(200, options.seed + 1)
-    net = load(options.start)[0].train() if options.start else SegmenterNet()
-    net = net.to(memory_format=torch.channels_last)
+    net, earlier = load(options.start) if options.start else (SegmenterNet(), None)
+    net = net.train().to(memory_format=torch.channels_last)
     seconds = 60 * options.minutes
     steps = fit(net, [(images, masks, 1.0)], seconds * (0.6 if options.real else 1.0), 3e-3, options.seed)
     sure = films = 0
@@ -241,7 +243,7 @@ def main() -> None:
         films = len(real)
         for turn in (1, 2):
             found = to_masks(outline(net, real, options.seed + turn), SIZE, SIZE)
-            kept = found.confidence >= TRUSTED
+            kept = found.confidence >= SURE
             sure = int(kept.sum())
             print(f"outlines kept: {sure} of {films}", flush=True)
             pools = [(images, masks, 0.5), (real[kept], found.masks[kept], 0.5)]
@@ -255,7 +257,7 @@ def main() -> None:
         "trained_on": {"phantom films": options.films, "real train films": films, "of them trusted": sure},
         "steps": steps, "minutes": options.minutes, "threads": options.threads, "seed": options.seed,
         "phantom_dice": dict(zip(("left lung", "right lung", "heart"), np.round(scores, 4).tolist(), strict=True)),
-        "code_version": provenance.code_version(),
+        "earlier": earlier, "code_version": provenance.code_version(),
     }  # fmt: skip
     save(net, options.out, config)
     write_text(options.out / "README.md", card(config, options.real is not None))
@@ -275,6 +277,11 @@ def card(config: dict, real: bool) -> str:
         "  under strong random changes of exposure, processing, noise, overlays, frame and shape;",
         f"  {config['steps']} steps of 16 films, {config['minutes']:g} minutes on {config['threads']} CPU thread(s).",
     ]
+    if earlier := config["earlier"]:
+        lines += [
+            f"- It went on from an earlier run: {earlier['steps']} steps on {earlier['trained_on']['phantom films']}",
+            f"  other phantom films, {earlier['minutes']:g} minutes.",
+        ]
     if real:
         lines += [
             f"- Then also on {trained['of them trusted']} of {trained['real train films']} frontal films of the train",

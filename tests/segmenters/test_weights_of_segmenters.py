@@ -34,7 +34,7 @@ def test_real_films_are_mostly_trusted_and_look_like_chests(open_cxr: Path) -> N
 
     paths = sorted((open_cxr / "files").rglob("*.jpg"))[::45]
     found = CarsSegmenter().load("cpu").masks(np.stack([square(decode(path, 128), 128) for path in paths]))
-    assert found.trusted.mean() > 0.85
+    assert found.trusted.mean() > 0.9
     trusted = found.masks[found.trusted]
     ratio = trusted[:, 0].sum(axis=(1, 2)) / trusted[:, 1].sum(axis=(1, 2))
     assert 0.6 < np.median(ratio) < 1.1  # the left lung is the smaller one
@@ -89,7 +89,7 @@ def test_pspnet_reads_a_local_file_and_keeps_the_contract(tmp_path: Path) -> Non
     segmenter.size = 256  # the contract does not hang on the size, and 512 takes seconds a film
     found = segmenter.masks(np.random.default_rng(0).integers(0, 256, (1, 96, 96), dtype=np.uint8))
     assert found.masks.shape == (1, 3, 96, 96)
-    assert found.confidence[0] < 0.75
+    assert found.trusted.tolist() == [False]
     torch.save({"something": torch.zeros(1)}, file)
     with pytest.raises(DataError, match="does not hold PSPNet weights"):
         SEGMENTERS.get("xrv_pspnet")(file).load("cpu")

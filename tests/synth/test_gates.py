@@ -139,8 +139,11 @@ def test_ctr_may_drift_for_cardiomegaly_only() -> None:
     row = anatomy_gate(organs(), grown, everything, {"Cardiomegaly": "insert"})[-1]
     assert row.value == pytest.approx(6 / 76)
     assert row.passed
-    assert not anatomy_gate(organs(), grown, everything, INSERT)[-1].passed
-    assert anatomy_gate(organs(), grown, everything, INSERT, GateSettings(ctr_drift=0.08))[-1].passed
+    assert not anatomy_gate(organs(), grown, everything, {"Edema": "insert"})[-1].passed
+    assert anatomy_gate(organs(), grown, everything, {"Edema": "insert"}, GateSettings(ctr_drift=0.08))[-1].passed
+    # an effusion may hide the heart's edge, but only where it lies itself
+    assert anatomy_gate(organs(), grown, everything, INSERT)[-1].passed
+    assert not anatomy_gate(organs(), grown, NOTHING, INSERT)[-1].passed
 
 
 def test_masks_that_are_lost_fail() -> None:
@@ -243,3 +246,27 @@ def test_passed_reads_one_gate_or_all() -> None:
     assert passed(rows, "judge")
     assert not passed(rows, "sham")
     assert not passed(rows)
+
+
+@pytest.mark.parametrize("finding", ["Pneumothorax", "Cardiomegaly", "Consolidation"])
+def test_the_true_counterfactual_passes_and_its_source_does_not(finding: str) -> None:
+    """The phantom knows the ideal edit; the packaged judge and segmenter must let most of those through."""
+    from cars import phantom
+    from cars.segmenters.cars_unet import CarsSegmenter
+    from cars.synth.judge import Judge
+    from cars.synth.roi import roi_for
+
+    rng = np.random.default_rng(5)
+    ideal, idle = [], []
+    for k in range(8):
+        anatomy = phantom.sample_anatomy(rng, "FM"[k % 2], 40 + 5 * k)
+        healthy = phantom.sample_film(rng, anatomy, "PA")
+        ill = phantom.with_finding(healthy, phantom.draw_finding(rng, finding, anatomy, severity=0.7))
+        before, after = (phantom.render(spec, 160, masks=False) for spec in (healthy, ill))
+        roi = roi_for(finding, "delete", before.masks, rng) | roi_for(finding, "delete", after.masks, rng)
+        pasted = np.where(roi, after.image, before.image)
+        ideal.append(Edited(before.image, pasted, roi, {finding: "insert"}, before.image))
+        idle.append(Edited(before.image, before.image, roi, {finding: "insert"}, before.image))
+    judge, segmenter = Judge.load(device="cpu"), CarsSegmenter().load("cpu")
+    assert np.mean([passed(rows) for rows in run_gates(ideal, judge, segmenter)]) >= 0.75
+    assert not any(passed(rows) for rows in run_gates(idle, judge, segmenter))
