@@ -94,6 +94,29 @@ def outlined(image: np.ndarray, region: np.ndarray, width: float = 1.0) -> np.nd
     return result
 
 
+def limits(low: float, high: float) -> str:
+    """What a gate allows, in a few signs: "≥ 0.59", "≤ 0.02", "0.1 to 0.9"; "" when it only records."""
+    below, above = np.isfinite(low), np.isfinite(high)
+    if below and above:
+        return f"{low:.3g} to {high:.3g}"
+    return f"≥ {low:.3g}" if below else f"≤ {high:.3g}" if above else ""
+
+
+def deciding(gates: pd.DataFrame) -> list[tuple[str, bool, str]]:
+    """(gate, whether it passed, the number that decides) for each gate of one edit, in the order of the rows.
+
+    gates: gate, measure, value, low, high, passed. The deciding number is the one nearest to its limit, or furthest
+    beyond it; measures without a limit decide nothing.
+    """
+    found = []
+    for gate, rows in gates.groupby("gate", sort=False):
+        margin = np.minimum(rows["value"] - rows["low"], rows["high"] - rows["value"])
+        row = rows.loc[margin.idxmin()]
+        text = f"{row['measure']} {row['value']:.2f} ({limits(row['low'], row['high'])})"
+        found.append((str(gate), bool(rows["passed"].all()), text))
+    return found
+
+
 def cards(workspace: Workspace, ids: list[str]) -> pd.DataFrame:
     """dicom_id, path (absolute; None where there is no film), caption, origin of films, real or synthetic, in the order
     of `ids`; ids that are not there are left out."""

@@ -121,26 +121,18 @@ def filtered(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def badges(gates: pd.DataFrame) -> None:
-    """One badge a gate, with its numbers in the help."""
+    """One badge a gate with the number that decides; all its numbers in the help."""
     with st.container(horizontal=True):
-        for gate in GATES:
+        for gate, passed, number in pictures.deciding(gates):
             rows = gates[gates["gate"] == gate]
-            if rows.empty:
-                continue
-            passed = bool(rows["passed"].all())
-            worst = rows.sort_values("passed").iloc[0]
-            lines = [f"{plain(r.measure)}: {r.value:.3f} (allowed {span(r.low, r.high)})" for r in rows.itertuples()]
+            lines = [
+                f"{plain(row.measure)}: {row.value:.3f} {plain(pictures.limits(row.low, row.high))}"
+                for row in rows.itertuples()
+            ]
             st.badge(
-                f"{'✓' if passed else '✗'} {gate} {worst['value']:.2f}", color="green" if passed else "red",
-                help="  \n".join([GATE_HELP[gate], *lines]),
+                f"{'✓' if passed else '✗'} {gate}: {plain(number)}", color="green" if passed else "red",
+                help="  \n".join([GATE_HELP.get(gate, ""), *lines]),
             )  # fmt: skip
-
-
-def span(low: float, high: float) -> str:
-    """The allowed values of a measure in words."""
-    if low == float("-inf"):
-        return f"up to {high:.3f}"
-    return f"from {low:.3f}" if high == float("inf") else f"{low:.3f} to {high:.3f}"
 
 
 def one_edit(workspace: Workspace, edit: Any, source: str | None, gates: pd.DataFrame) -> None:

@@ -6,6 +6,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -70,6 +71,21 @@ def test_the_four_pictures_of_an_edit(tmp_path: Path) -> None:
     assert {size(p) for p in (shown.source, shown.edited, shown.difference, shown.roi)} == {(64, 64)}
     with pytest.raises(DataError, match="size"):
         pictures.edit_pictures(paths[0], paths[1], paths[3])
+
+
+def test_the_number_nearest_to_its_limit_decides() -> None:
+    inf = float("inf")
+    rows = [
+        ("judge", "after", 0.9, 0.6, inf, True), ("judge", "others", 3.0, -inf, inf, True),
+        ("anatomy", "Dice", 0.99, 0.95, inf, True), ("anatomy", "CTR drift", 0.05, -inf, 0.02, False),
+    ]  # fmt: skip
+    gates = pd.DataFrame(rows, columns=["gate", "measure", "value", "low", "high", "passed"])
+    assert pictures.deciding(gates) == [
+        ("judge", True, "after 0.90 (≥ 0.6)"),
+        ("anatomy", False, "CTR drift 0.05 (≤ 0.02)"),
+    ]
+    assert pictures.deciding(gates.head(0)) == []
+    assert pictures.limits(0.1, 0.9) == "0.1 to 0.9"
 
 
 def test_cards_keep_the_order_and_leave_unknown_ids_out(tiny_workspace: Workspace) -> None:

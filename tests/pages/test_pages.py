@@ -54,8 +54,7 @@ def test_a_full_workspace(show: Show, full_once: Workspace, page: str) -> None:
     assert not app.error
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_no_workspace_is_explained(show: Show, empty: Workspace, page: str) -> None:
+def test_no_workspace_is_explained(show: Show, empty: Workspace) -> None:
     (empty.path / "workspace.toml").unlink()
     app = show(empty)
     assert not app.exception
