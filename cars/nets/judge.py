@@ -11,17 +11,18 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from ..errors import MissingDependency, SettingError
 from ..schema import FINDINGS
 from ..torchbox import torch as load_torch
 
+torch = load_torch()
+nn = torch.nn
+
 WIDTHS = (16, 32, 64, 64, 128)
 
 
-class Residual(nn.Module):
+class Residual(nn.Module):  # type: ignore[name-defined]  # torch comes through torchbox, which mypy cannot see
     """Two 3 × 3 convolutions with batch normalisation around a shortcut; halves the side when stride is 2."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -42,7 +43,7 @@ class Residual(nn.Module):
         return nn.functional.relu(self.body(x) + self.shortcut(x))
 
 
-class SmallJudge(nn.Module):
+class SmallJudge(nn.Module):  # type: ignore[name-defined]  # torch comes through torchbox, which mypy cannot see
     """(B, 1, 128, 128) float32 in [-1, 1] → (B, 14) logits.
 
     The first layer reads 2 × 2 pixels as four channels, which keeps every pixel at a quarter of the cost. The last
@@ -65,12 +66,11 @@ class SmallJudge(nn.Module):
         return self.head(self.dropout(pooled))
 
 
-class EfficientNetJudge(nn.Module):
+class EfficientNetJudge(nn.Module):  # type: ignore[name-defined]  # torch comes through torchbox, which mypy cannot see
     """(B, 1, S, S) float32 in [-1, 1] → (B, 14) logits, by timm's tf_efficientnet_lite0 on three equal channels."""
 
     def __init__(self, pretrained: bool) -> None:
         super().__init__()
-        load_torch()  # makes torchvision importable, which timm needs
         import timm
 
         net: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=1000)

@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from ..errors import MissingDependency
+from ..torchbox import torch as load_torch
 from ..workspace import atomic_write, write_json
+
+torch = load_torch()
+nn = torch.nn
 
 SIZE = 128
 WIDTHS = (16, 32, 48, 80)
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[name-defined]  # torch comes through torchbox, which mypy cannot see
     """Two 3 × 3 convolutions, each with GroupNorm and SiLU."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -38,7 +40,7 @@ class Block(nn.Module):
         return self.layers(x)
 
 
-class SegmenterNet(nn.Module):
+class SegmenterNet(nn.Module):  # type: ignore[name-defined]  # torch comes through torchbox, which mypy cannot see
     """Encoder of len(widths) levels, decoder with skips; 0.26 M parameters at the default widths."""
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS) -> None:

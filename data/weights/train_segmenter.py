@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -42,6 +43,27 @@ def phantom_films(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
         film = phantom.render(spec, SIZE, masks=False)
         images[k], masks[k] = film.image, film.masks
     return images, masks
+
+
+def strange_films(n: int, seed: int, frontal: np.ndarray) -> np.ndarray:
+    """n images without an upright frontal chest, uint8 (n, S, S), whose masks are empty: the network must say "no".
+
+    A half lateral phantom films, a third frontal films turned, the rest blank, noise and clouds.
+    """
+    rng = np.random.default_rng(seed)
+    images = np.zeros((n, SIZE, SIZE), np.uint8)
+    for k in range(n):
+        draw = rng.random()
+        if draw < 0.5:
+            anatomy = phantom.sample_anatomy(rng, "FM"[int(rng.integers(2))], int(rng.integers(18, 92)))
+            images[k] = phantom.render(phantom.sample_film(rng, anatomy, "LATERAL"), SIZE, masks=False).image
+        elif draw < 0.83:
+            film = frontal[int(rng.integers(len(frontal)))]
+            images[k] = (film[::-1], np.rot90(film), np.rot90(film, 3))[int(rng.integers(3))]
+        else:
+            noise = gaussian_filter(rng.standard_normal((SIZE, SIZE)), rng.choice([0, 2, 6, 16]))
+            images[k] = np.clip(rng.integers(256) + rng.choice([0, 60]) * noise / noise.std(), 0, 255)
+    return images
 
 
 class Changes:
@@ -223,6 +245,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--films", type=int, default=3000)
+    parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate of stage 1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--real", type=Path)
@@ -236,7 +259,10 @@ def main() -> None:
     net, earlier = load(options.start) if options.start else (SegmenterNet(), None)
     net = net.train().to(memory_format=torch.channels_last)
     seconds = 60 * options.minutes
-    steps = fit(net, [(images, masks, 1.0)], seconds * (0.6 if options.real else 1.0), 3e-3, options.seed)
+    strange = strange_films(options.films // 4, options.seed, images)
+    no = np.zeros((len(strange), 3, SIZE, SIZE), bool)
+    pools = [(images, masks, 0.8), (strange, no, 0.2)]
+    steps = fit(net, pools, seconds * (0.6 if options.real else 1.0), options.rate, options.seed)
     sure = films = 0
     if options.real:
         real = real_train_films(options.real)
@@ -246,8 +272,10 @@ def main() -> None:
             kept = found.confidence >= SURE
             sure = int(kept.sum())
             print(f"outlines kept: {sure} of {films}", flush=True)
-            pools = [(images, masks, 0.5), (real[kept], found.masks[kept], 0.5)]
-            steps += fit(net, pools, 0.2 * seconds, 1e-3, options.seed + 10 * turn)
+            turned = np.concatenate([strange, strange_films(len(real) // 2, options.seed + turn, real)])
+            no = np.zeros((len(turned), 3, SIZE, SIZE), bool)
+            pools = [(images, masks, 0.4), (real[kept], found.masks[kept], 0.4), (turned, no, 0.2)]
+            steps += fit(net, pools, 0.2 * seconds, options.rate / 3, options.seed + 10 * turn)
     net.eval()
     with torch.no_grad():
         probabilities = torch.cat([torch.sigmoid(net(to_input(held[k : k + 50]))) for k in range(0, 200, 50)]).numpy()
@@ -274,14 +302,18 @@ def card(config: dict, real: bool) -> str:
         "A UNet of 0.26 M parameters for frontal films at 128 px, float16, made by `data/weights/train_segmenter.py`.",
         "",
         f"- Trained on {trained['phantom films']} phantom films (`cars.phantom`, synthetic) whose masks are exact,",
-        "  under strong random changes of exposure, processing, noise, overlays, frame and shape;",
+        "  under strong random changes of exposure, processing, noise, overlays, frame and shape; every fifth film is",
+        "  no upright frontal chest (lateral, turned, blank, noise, clouds) and has empty masks;",
         f"  {config['steps']} steps of 16 films, {config['minutes']:g} minutes on {config['threads']} CPU thread(s).",
     ]
-    if earlier := config["earlier"]:
+    earlier = config["earlier"]
+    while earlier:
         lines += [
-            f"- It went on from an earlier run: {earlier['steps']} steps on {earlier['trained_on']['phantom films']}",
-            f"  other phantom films, {earlier['minutes']:g} minutes.",
+            f"- It went on from an earlier run: {earlier['steps']} steps, {earlier['minutes']:g} minutes,",
+            f"  {earlier['trained_on']['phantom films']} other phantom films, "
+            f"{earlier['trained_on']['of them trusted']} of the same real ones.",
         ]
+        earlier = earlier.get("earlier")
     if real:
         lines += [
             f"- Then also on {trained['of them trusted']} of {trained['real train films']} frontal films of the train",
