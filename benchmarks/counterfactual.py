@@ -2,11 +2,11 @@
 
     python benchmarks/counterfactual.py --films 16 [--editor FOLDER] [--judge FOLDER] [--grid edits.png] [--json]
 
-For each finding, films of fresh phantom persons (never seen in training) with it are to lose it, and films without it are
-to get it. Only sources on which the judge sees what is drawn count, as `plan` screens them. Shown are the shares, with
-Wilson's 95% interval, of edits that flip the judge, of shams that do, of clean flips (nothing else crosses its
-threshold) and of edits that pass every gate; and for findings whose place follows from the side the PSNR inside the
-ROI against the true counterfactual, beside that of the unedited source. An edit that is worth nothing leaves it as it is.
+For each finding, films of fresh phantom persons (never seen in training) with it are to lose it, and films without it
+are to get it. Only sources on which the judge sees what is drawn count, as `plan` screens them. Shown are the shares,
+with Wilson's 95% interval, of edits that flip the judge, of shams that do, of clean flips (nothing else crosses its
+threshold; beside it the share that the true counterfactual reaches) and of edits that pass every gate; and, where
+there is one truth, the PSNR inside the ROI against the true counterfactual beside that of the unedited source.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ from cars.schema import EDITABLE, FINDINGS
 from cars.segmenters import SEGMENTERS
 from cars.synth.data import SEGMENT_SIZE
 from cars.synth.editing import Models, Outcome, Source, edit_films, margin
-from cars.synth.gates import passed
+from cars.synth.gates import collateral, passed
 from cars.synth.judge import Judge
 from cars.synth.roi import roi_for
 from cars.synth.settings import SynthSettings
 
 SIZE = 256
 SEED = 777_000
-#: The place of these follows from the anatomy and the side; that of the others may lie anywhere, so that an insertion has no
-#: one truth.
+#: What is counted of the edits of one finding and direction.
+COUNTS = (
+    "n", "untrusted", "flip", "sham", "truth_flip", "clean", "truth_clean", "anatomy", "passed", "inverted",
+)  # fmt: skip
+#: The place of these follows from anatomy and side; the others may lie anywhere, so an insertion has no one truth.
 PLACED = ("Cardiomegaly", "Edema", "Pleural Effusion", "Pneumothorax")
 
 
@@ -74,22 +77,26 @@ def case(finding: str, direction: str, number: int) -> tuple[Source, np.ndarray]
         masks = render(bare, SEGMENT_SIZE, masks=False).masks
         roi = roi_for(finding, direction, masks, rng, side=side)
         if drawn.side == "both" and finding == "Pleural Effusion":
-            roi |= roi_for(finding, direction, masks, rng, side="left") | roi_for(finding, direction, masks, rng, side="right")
+            for each in ("left", "right"):
+                roi |= roi_for(finding, direction, masks, rng, side=each)
     changes = {finding: direction}
-    return Source(film.image, labels, changes, view, sex, float(age), number, roi), render(truth, SIZE, masks=False).image
+    source = Source(film.image, labels, changes, view, sex, float(age), number, roi)
+    return source, render(truth, SIZE, masks=False).image
 
 
-def measure(models: Models, settings: SynthSettings, films: int, tries: int) -> tuple[list[dict], list[np.ndarray]]:
-    """One row a finding and direction, and one strip of films each: source, edit, sham, truth."""
+def measure(
+    models: Models, settings: SynthSettings, films: int, tries: int, findings: list[str]
+) -> tuple[list[dict], list[np.ndarray]]:
+    """One row a finding and direction, and strips of a few films each: source with its ROI, edit, sham, truth."""
     rows, strips = [], []
-    for finding in EDITABLE:
+    for finding in findings:
         for direction in ("insert", "delete"):
             cases = [case(finding, direction, n) for n in range(tries)]
             kept = [c for c in cases if _seen(models.judge, c[0])][:films]
             outcomes = edit_films([source for source, _ in kept], models, settings) if kept else []
             rows.append(summarise(finding, direction, kept, outcomes, models.judge) | {"screened": len(cases)})
-            shown = [_strip(source, outcome, truth) for (source, truth), outcome in zip(kept, outcomes) if not outcome.error]
-            strips += shown[:3]
+            made = [(s, o, truth) for (s, truth), o in zip(kept, outcomes) if o.error is None]
+            strips += [_strip(*each) for each in made[:3]]
             say(rows[-1])
     return rows, strips
 
@@ -112,8 +119,11 @@ def summarise(
             counts["untrusted"] += 1
             continue
         values = {g.measure: g.value for g in o.gates}
-        seen = judge.probabilities(np.stack([square(f, judge.size) for f in (o.edited, o.sham)]))
-        flip, sham = (margin(p, judge.thresholds, source.changes) >= 0 for p in seen)
+        films = (source.film, o.edited, o.sham, truth)
+        before, *seen = judge.probabilities(np.stack([square(film, judge.size) for film in films]))
+        flip, sham, true = (margin(p, judge.thresholds, source.changes) >= 0 for p in seen)
+        counts["truth_flip"] += true
+        counts["truth_clean"] += true and collateral(before, seen[2], judge.thresholds, source.changes) == 0
         counts["n"] += 1
         counts["flip"] += flip
         counts["sham"] += sham
@@ -127,7 +137,7 @@ def summarise(
     edited, source_db = (float(np.mean(column)) for column in zip(*decibels)) if decibels else (math.nan, math.nan)
     return {
         "finding": finding, "direction": direction, "outside": outside, "db": edited, "db_source": source_db,
-        **{k: counts[k] for k in ("n", "untrusted", "flip", "sham", "clean", "anatomy", "passed", "inverted")},
+        **{k: int(counts[k]) for k in COUNTS},
     }  # fmt: skip
 
 
@@ -144,8 +154,9 @@ def say(row: dict) -> None:
 
     print(
         f"{row['finding']:18} {row['direction']:6} n={row['n']:3} flip {share('flip')} sham {share('sham')} "
-        f"clean {share('clean')} passed {share('passed')} inside {row['db']:5.1f} dB (source {row['db_source']:5.1f}) "
-        f"outside {row['outside']:.0f}",
+        f"clean {share('clean')} (truth {share('truth_clean')[:4]}) passed {share('passed')} "
+        f"inside {row['db']:5.1f} dB (source {row['db_source']:5.1f}) outside {row['outside']:.0f}",
+        file=sys.stderr,
         flush=True,
     )
 
@@ -157,15 +168,14 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, help="a judge's folder; default: the packaged one")
     parser.add_argument("--mode", default="auto", choices=("auto", "inversion", "inpaint"))
     parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--findings", default=",".join(EDITABLE), help="only these, separated by commas")
     parser.add_argument("--grid", type=Path, help="write source, edit, sham and truth of a few films here (PNG)")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    global say
-    if options.json:
-        say = lambda row: None  # noqa: E731 — nothing but the object may go to stdout
-    models = Models(CarsGenerator(options.editor).load("cpu"), SEGMENTERS.get("cars")().load("cpu"), Judge.load(options.judge))
+    generator, segmenter = CarsGenerator(options.editor).load("cpu"), SEGMENTERS.get("cars")().load("cpu")
+    models = Models(generator, segmenter, Judge.load(options.judge))
     settings = SynthSettings(mode=options.mode, guidance=options.guidance)
-    rows, strips = measure(models, settings, options.films, 2 * options.films)
+    rows, strips = measure(models, settings, options.films, 2 * options.films, options.findings.split(","))
     if options.grid:
         save_png(options.grid, np.concatenate(strips))
     if options.json:
@@ -183,10 +193,10 @@ def flat(rows: list[dict]) -> list[dict]:
             pairs.append(("PSNR in the ROI, edit against unedited source", r["db"], r["db_source"], "dB"))
         for name, ours, reference, unit in pairs:
             ratio = ours / reference if reference else None
-            table.append({"what": f"{what}: {name}", "ours": ours, "reference": reference, "ratio": ratio, "unit": unit})
-        table.append(
-            {"what": f"{what}: passes all gates", "ours": r["passed"] / n, "reference": None, "ratio": None, "unit": "share"}
-        )
+            row = {"what": f"{what}: {name}", "ours": ours, "reference": reference, "ratio": ratio, "unit": unit}
+            table.append(row)
+        rate = {"ours": r["passed"] / n, "reference": None, "ratio": None, "unit": "share"}
+        table.append({"what": f"{what}: passes all gates", **rate})
     return table
 
 

@@ -25,6 +25,8 @@ from .roi import FOCAL, REGIONS, random_roi, roi_for
 SEGMENT_SIZE = 128
 #: Findings that change the outlines themselves; the outlines are never shown inside their ROI.
 SHAPE_CHANGING = ("Cardiomegaly", "Enlarged Cardiomediastinum", "Pleural Effusion", "Pneumothorax")
+#: Findings that the editor learns late, and how much more often the phantom draws them for it.
+HARD = {"Lung Lesion": 2.5, "Pneumothorax": 1.5, "Pneumonia": 1.5}
 NO_FINDING = FINDINGS.index("No Finding")
 DISEASES = [n for n, f in enumerate(FINDINGS) if f not in ("No Finding", "Support Devices")]
 
@@ -132,14 +134,14 @@ def training_roi(data: EditorData, row: int, places: np.ndarray, rng: np.random.
 def phantom_data(
     n: int, size: int, seed: int, findings_per_film: float = 1.6, progress: Progress = silent
 ) -> EditorData:
-    """Films rendered straight from the phantom: a fifth normal, the editable findings equally often, the others seldom.
+    """Films rendered straight from the phantom: a fifth normal, editable findings often (see HARD), the others seldom.
 
     No film of it is in any workspace: persons are drawn afresh from the seed.
     """
     from ..phantom import DRAWABLE, draw_finding, render, sample_anatomy, sample_film, with_finding
 
     rows: dict[str, list[Any]] = {f.name: [] for f in fields(EditorData)}
-    often = np.array([1.0 if f in EDITABLE else 0.3 for f in DRAWABLE])
+    often = np.array([HARD.get(f, 1.0) if f in EDITABLE else 0.3 for f in DRAWABLE])
     for number in range(n):
         if number % 50 == 0:
             progress(number, n, "rendering phantom films")

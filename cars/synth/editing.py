@@ -24,6 +24,11 @@ from .roi import feather, roi_for
 from .settings import SynthSettings
 
 
+#: Most guidance of findings that are overdone with more: with 3 an inserted edema is 2.5 dB further from the phantom's
+#: truth than the unedited film, with 1.7 it is 3.3 dB nearer (benchmarks/counterfactual.py, n = 5).
+MOST_GUIDANCE = {"Edema": 1.7}
+
+
 @dataclass(frozen=True)
 class Source:
     """A film to be edited.
@@ -131,7 +136,8 @@ class _Work:
         return EditRequest(
             self.small, self.small_roi, shrink(self.masks, self.size), before, after,
             view=self.source.view, sex=self.source.sex, age=self.source.age, seed=seed, mode=mode,
-            guidance=settings.guidance, skip=settings.skip, steps=settings.steps,
+            guidance=min([settings.guidance, *(MOST_GUIDANCE.get(f, np.inf) for f in self.source.changes)]),
+            skip=settings.skip, steps=settings.steps,
             hide_masks=bool(set(self.source.changes) & set(SHAPE_CHANGING)),
         )  # fmt: skip
 

@@ -8,6 +8,7 @@ Films, checkpoint and loss log lie in --work; run it again to go on.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import time
 from pathlib import Path
@@ -31,9 +32,9 @@ deletes CheXpert findings inside a region of a frontal chest film. Licence: Apac
 **Data.** {films} phantom films (`cars.synth.data.phantom_data`, seed {seed}); no patient's film was used, and it has
 never seen a real one. On a real data set run `cars train-generator` first: it starts from these weights.
 
-**Training.** {steps} optimiser steps of {batch} films, {minutes:.0f} minutes on {threads} CPU thread(s) of a busy
-machine; AdamW, v-prediction, min-SNR weights. Saved is the moving average of the weights, as float16. Last mean loss
-{loss:.4f}.
+**Training.** Start: {start}. {steps} optimiser steps of {batch} films, {minutes:.0f} minutes on {threads} CPU thread(s)
+of a busy machine; AdamW, v-prediction, min-SNR weights. Saved is the moving average of the weights, as float16. Last
+mean loss {loss:.4f}.
 
 **Made by** `data/weights/train_editor.py`, code {code}, on {date}.
 
@@ -76,11 +77,19 @@ def main() -> None:
     trainer.run(Budget(seconds=60 * options.minutes), checkpoint, _say, lambda t: _log_losses(t, options.work))
     card = CARD.format(
         parameters=sum(p.numel() for p in net.parameters()) / 1e6, films=len(data), seed=options.seed,
-        batch=options.batch, steps=trainer.step, minutes=trainer.seconds / 60, threads=options.threads, loss=trainer.losses[-1][1],
+        batch=options.batch, start=_start(options.start), steps=trainer.step, minutes=trainer.seconds / 60,
+        threads=options.threads, loss=trainer.losses[-1][1],
         code=code_version(), date=time.strftime("%Y-%m-%d"),
     )  # fmt: skip
     save(trainer.ema, options.out, card, trained_on="phantom", films=len(data), steps=trainer.step, seed=options.seed)
     log.info("saved %s", options.out)
+
+
+def _start(folder: Path | None) -> str:
+    if folder is None:
+        return "random weights"
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return f"an earlier run of this script ({config['steps']} steps on {config['films']} films, seed {config['seed']})"
 
 
 def _say(done: int, total: int, message: str) -> None:

@@ -8,6 +8,7 @@ from synth_toys import SIZE, thorax, vector
 
 from cars.generators import EditRequest
 
+
 @pytest.fixture(scope="session")
 def tiny_editor(tmp_path_factory):
     """The folder of an untrained editor at 32 pixels; its output layer is not zero, so that it changes something."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -32,7 +31,7 @@ def planned(tmp_path):
 
 
 def test_writes_edits_gates_and_films(planned):
-    workspace, plan_id = planned
+    workspace, _ = planned
     told = synth(workspace, SETTINGS)
     assert told["requested"] == told["edited"] == 10
     assert told["passed"] == 10
@@ -142,7 +141,8 @@ def write_part(self, table, part, frame, version="0"):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(self, table, part, frame, version)
 Workspace.write_part = write_part
-synth(Workspace.open({path!r}), SynthSettings(generator=ToyGenerator(), segmenter=ToySegmenter(), judge=ToyJudge(), steps=2))
+toys = dict(generator=ToyGenerator(), segmenter=ToySegmenter(), judge=ToyJudge())
+synth(Workspace.open({path!r}), SynthSettings(**toys, steps=2))
 """
 
 
@@ -152,7 +152,7 @@ def test_goes_on_after_a_kill_and_neither_loses_nor_doubles(planned, table):
     workspace, _ = planned
     here = Path(__file__).resolve()
     script = textwrap.dedent(SCRIPT).format(tests=str(here.parent), table=table, path=str(workspace.path))
-    done = subprocess.run([sys.executable, "-c", script], cwd=here.parents[2], capture_output=True, text=True, env=os.environ)
+    done = subprocess.run([sys.executable, "-c", script], cwd=here.parents[2], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(workspace.read("edits")) == 8
     told = synth(workspace, SETTINGS)

@@ -21,7 +21,7 @@ EFFUSION, EDEMA, NONE = (FINDINGS.index(f) for f in ("Pleural Effusion", "Edema"
 
 @pytest.fixture(scope="module")
 def data() -> EditorData:
-    return phantom_data(10, 32, seed=3)
+    return phantom_data(10, 32, seed=4)
 
 
 def trainer(data: EditorData, rate: float = 5e-4) -> Trainer:
@@ -128,7 +128,7 @@ def test_a_patient_with_a_test_film_is_not_trained_on(tmp_path):
 
 
 def test_fewer_films_are_whole_patients(tmp_path):
-    data, counts = workspace_data(workspace_of(tmp_path), 32, ToySegmenter(), max_films=6)
+    _, counts = workspace_data(workspace_of(tmp_path), 32, ToySegmenter(), max_films=6)
     assert counts["films"] == 6
     assert counts["patients"] == 3
 
@@ -165,9 +165,13 @@ def test_training_goes_on_to_the_same_losses(data, tmp_path):
 
 
 def test_learns_something(data):
-    one = trainer(data, rate=0.02)
-    losses = [one.advance(0.1) for _ in range(40)]
-    assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
+    one = trainer(data, rate=0.01)
+    before = [one.advance(0.1) for _ in range(5)]
+    for _ in range(60):
+        one.advance(0.1)
+    one.step = 0  # the same films, regions and noise again
+    after = [one.advance(0.1) for _ in range(5)]
+    assert np.mean(after) < 0.8 * np.mean(before)
 
 
 def test_cancelling_leaves_a_checkpoint(data, tmp_path):
@@ -217,7 +221,9 @@ def test_the_verb_makes_an_editor_that_the_workspace_then_uses(tmp_path, monkeyp
 
 
 class ToyJudge2(ToyJudge):
-    auroc = {"Edema": 0.5}
+    @property
+    def auroc(self):
+        return {"Edema": 0.5}
 
 
 def test_a_start_of_another_size_is_refused(tmp_path, tiny_editor, monkeypatch):
