@@ -7,7 +7,7 @@ with an in-memory connection let the app read while a job writes.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ if not SQL.is_dir():  # an installed wheel carries the queries inside the packag
     SQL = Path(__file__).resolve().parent / "sql"
 
 
-@lru_cache(maxsize=None)
+@cache
 def statement(name: str) -> str:
     """The text of sql/<name>.sql. Raises: CarsError that lists the queries of that folder."""
     path = SQL / f"{name}.sql"

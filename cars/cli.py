@@ -161,7 +161,7 @@ def cars() -> None:
 @click.command(help=COMMANDS["app"])
 @click.option("--port", default=8501, show_default=True, help="The port to serve on.")
 @click.option("--address", default="127.0.0.1", show_default=True, help="The address to bind; loopback by default.")
-@click.option("--insecure", is_flag=True, help="Allow a public address without a login. Anyone who reaches it sees the films.")
+@click.option("--insecure", is_flag=True, help="Allow a public address without a login: anyone sees the films.")
 @click.option("--workspace", "-w", default="workspace", envvar="CARS_WORKSPACE", show_default=True)
 def app(workspace: str, port: int, address: str, insecure: bool) -> None:
     with reported(False):

@@ -55,7 +55,8 @@ def queue(folder: Path, films: int = 1500) -> list[str]:
         same = [job for job in earlier.itertuples() if job.verb == name and job.settings == flags]
         if same:
             ids.append(same[0].job_id)
-            if same[0].state in ("failed", "cancelled", "blocked"):
+            # asked anew: a retry of an earlier stage has queued those that it had blocked
+            if jobs.status(workspace, same[0].job_id).state in ("failed", "cancelled", "blocked"):
                 jobs.retry(workspace, same[0].job_id)
         else:
             ids.append(jobs.submit(workspace, name, flags, after=ids[-1] if ids else None))

@@ -32,7 +32,7 @@ def examine() -> list[dict[str, Any]]:
     weights = [p.name for p in sorted((ROOT / "data" / "weights").glob("*")) if (p / "config.json").exists()]
     rows.append(_row("packaged weights", bool(weights), ", ".join(weights) or "none", "Check out data/weights again."))
     free = shutil.disk_usage(ROOT).free / 2**30
-    rows.append(_row("free disk", free > 2, f"{free:.0f} GiB", "Free some space; a workspace of real films needs more."))
+    rows.append(_row("free disk", free > 2, f"{free:.0f} GiB", "Free some space; real films need more."))
     return rows
 
 

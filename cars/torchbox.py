@@ -19,7 +19,7 @@ def torch() -> Any:
     import torch as module
 
     try:
-        import torchvision  # noqa: F401  (the import itself is the test)
+        import torchvision
     except RuntimeError as error:
         if "torchvision::nms" not in str(error):
             raise

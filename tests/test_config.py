@@ -44,7 +44,7 @@ def test_a_wrong_value_is_quoted(name, value, words):
 
 
 def test_an_unknown_setting_lists_the_right_ones():
-    with pytest.raises(SettingError, match="'sise'.*size, mode"):
+    with pytest.raises(SettingError, match=r"'sise'.*size, mode"):
         resolve(Toy, "toy", file={"toy": {"sise": 3}}, environment={})
 
 

@@ -1,4 +1,4 @@
-"""Arrows point down only: a module of cars/ imports from its own level or lower ones, and verbs never import each other."""
+"""Arrows point down only: a module of cars/ imports from its own level or lower; verbs never import each other."""
 
 import ast
 from pathlib import Path

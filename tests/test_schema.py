@@ -3,7 +3,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cars.schema import (
-    ABSENT, COLUMN_OF, FINDINGS, HIERARCHY, NOT_MENTIONED, PRESENT, UNCERTAIN, after_edit, age_band, view_of,
+    ABSENT,
+    COLUMN_OF,
+    FINDINGS,
+    HIERARCHY,
+    NOT_MENTIONED,
+    PRESENT,
+    UNCERTAIN,
+    after_edit,
+    age_band,
+    view_of,
 )  # fmt: skip
 
 BLANK = dict.fromkeys(FINDINGS, NOT_MENTIONED)

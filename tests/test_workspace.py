@@ -23,9 +23,13 @@ def test_open_needs_a_workspace(tmp_path):
 
 
 def test_a_part_is_whole_or_absent(workspace):
-    with pytest.raises(RuntimeError), atomic_write(workspace.path / "x.bin") as stream:
-        stream.write(b"half")
-        raise RuntimeError
+    def write_half():
+        with atomic_write(workspace.path / "x.bin") as stream:
+            stream.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert sorted(p.name for p in workspace.path.iterdir()) == ["workspace.toml"]
 
 

@@ -219,7 +219,11 @@ def _check_ids(table: pd.DataFrame, file: str, quarantine: Quarantine) -> pd.Dat
 
 def _metadata(path: Path, quarantine: Quarantine) -> pd.DataFrame:
     names = ["dicom_id", "subject_id", "study_id", "ViewPosition", "Rows", "Columns", "StudyDate"]
-    table = _check_ids(read_table(path, names, quarantine), path.name, quarantine)
+    table = read_table(path, names, quarantine, optional=["origin"])
+    if "origin" in table:  # an export of CARS says which films are edits: they never become real ones
+        synthetic = table["origin"].str.lower() == "synthetic"
+        table = quarantine.drop(table, synthetic, path.name, "origin", "a synthetic film, not a real one")
+    table = _check_ids(table, path.name, quarantine)
     bad = ~table["StudyDate"].str.fullmatch(STUDY_DATE)
     table = quarantine.drop(table, bad, path.name, "StudyDate", "not a date (YYYYMMDD)")
     for name in ("Rows", "Columns"):

@@ -18,7 +18,7 @@ class EmbedSettings:
     size: int | None = setting(None, "Side of the square films in pixels; default: the backbone's.", minimum=16)
     batch: int = setting(32, "Films per forward pass.", minimum=1)
     adapt: str = setting(
-        "none", "supervised: first fine-tune the encoder on the train patients' labels.", choices=("none", "supervised")
+        "none", "Supervised: first fine-tune the encoder on the train patients' labels.", choices=("none", "supervised")
     )
     adapt_epochs: int = setting(6, "Passes over the train films when adapting.", minimum=1, maximum=1000)
     adapt_size: int = setting(160, "Side of the films while adapting, pixels.", minimum=16)
@@ -26,5 +26,5 @@ class EmbedSettings:
     map: bool = setting(True, "Lay the films out on a two-dimensional map.")
     neighbours: int = setting(15, "Nearest films that the map keeps together.", minimum=2, maximum=200)
     seed: int = setting(0, "Seed of random weights, of adapting and of the map.", minimum=0)
-    device: str = setting("auto", "auto, cpu or cuda.")
+    device: str = setting("auto", "Device: auto, cpu or cuda.")
     workers: int | None = setting(None, "Processes that decode films; default: one a processor.", minimum=1)

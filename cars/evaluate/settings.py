@@ -31,7 +31,7 @@ class FinetuneSettings:
     not_mentioned: str = setting("absent", "What a finding not mentioned counts as.", choices=("absent", "ignore"))
     views: str = setting("frontal", "Which views take part.", choices=("frontal", "all"))
     check_every: int = setting(50, "Steps between two checks on the validate patients.", minimum=1)
-    device: str = setting("auto", "auto, cpu or cuda.")
+    device: str = setting("auto", "Device: auto, cpu or cuda.")
 
 
 @dataclass(frozen=True)

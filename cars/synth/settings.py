@@ -38,7 +38,7 @@ class TrainGeneratorSettings:
     judge_minutes: float = setting(3.0, "Minutes of training for the judge; 0 keeps the packaged one.", minimum=0)
     judge_arch: str = setting("small", "The judge's network.", choices=("small", "efficientnet_lite0"))
     films: int = setting(20_000, "Most films to train on, drawn by patient.", minimum=1)
-    device: str = setting("auto", "cpu, cuda, or auto for a GPU where there is one.")
+    device: str = setting("auto", "Device: cpu, cuda, or auto for a GPU where there is one.")
     seed: int = setting(0, "Seed of films, regions and noise.", minimum=0)
 
 
@@ -60,4 +60,4 @@ class SynthSettings:
     seeds: int = setting(1, "Seeds to try by inpainting, until the judge is convinced.", minimum=1, maximum=16)
     feather: float = setting(0.02, "Width of the soft edge in the ROI, a share of the film.", minimum=0, maximum=0.2)
     batch: int = setting(16, "Edits at once; halved when they do not fit the device.", minimum=1)
-    device: str = setting("auto", "cpu, cuda, or auto for a GPU where there is one.")
+    device: str = setting("auto", "Device: cpu, cuda, or auto for a GPU where there is one.")

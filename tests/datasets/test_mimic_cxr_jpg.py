@@ -345,3 +345,19 @@ def test_open_cxr_reads_whole(open_cxr):
     labels = pd.read_csv(open_cxr / "mimic-cxr-2.0.0-chexpert.csv.gz")
     for finding in FINDINGS:
         assert (films[COLUMN_OF[finding]] == 1).sum() == (labels[finding] == 1).sum()
+
+
+def test_synthetic_films_of_an_export_never_become_real(tree):
+    tree.draw()
+    tree.write()
+    path = next(tree.root.glob("*metadata.csv*"))
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    lines = text.splitlines()
+    origins = ["origin", "real", "synthetic", "real", "Synthetic"]
+    text = "\n".join(f"{line},{origin}" for line, origin in zip(lines, origins, strict=True)) + "\n"
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    batches = list(MimicCxrJpg().read(str(tree.root), None))
+    films = pd.concat([batch.films for batch in batches])
+    quarantine = pd.concat([batch.quarantine for batch in batches])
+    assert list(films["dicom_id"]) == [dicom_id(1), dicom_id(3)]
+    assert set(quarantine.loc[quarantine["column"] == "origin", "dicom_id"]) == {dicom_id(2), dicom_id(4)}
