@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,11 +110,11 @@ def deciding(gates: pd.DataFrame) -> list[tuple[str, bool, str]]:
     beyond it; measures without a limit decide nothing.
     """
     found = []
-    for gate, rows in gates.groupby("gate", sort=False):
-        margin = np.minimum(rows["value"] - rows["low"], rows["high"] - rows["value"])
-        row = rows.loc[margin.idxmin()]
+    for gate in dict.fromkeys(gates["gate"]):
+        rows = gates[gates["gate"] == gate].to_dict("records")
+        row = min(rows, key=lambda r: min(r["value"] - r["low"], r["high"] - r["value"]))
         text = f"{row['measure']} {row['value']:.2f} ({limits(row['low'], row['high'])})"
-        found.append((str(gate), bool(rows["passed"].all()), text))
+        found.append((str(gate), all(r["passed"] for r in rows), text))
     return found
 
 
@@ -133,7 +134,7 @@ def cards(workspace: Workspace, ids: list[str]) -> pd.DataFrame:
     return found[["dicom_id", "path", "caption", "origin"]]
 
 
-def caption(row: dict[str, Any]) -> str:
+def caption(row: Mapping[Any, Any]) -> str:
     """A film in a few words: "synthetic · PA · F · 63 · train · Edema, Pleural Effusion"."""
     findings = [finding for finding, column in schema.COLUMN_OF.items() if row[column] == schema.PRESENT]
     age = row["age"]

@@ -1,0 +1,25 @@
+"""Figures: a table in, a plotly figure out. Each title says what is shown, of how many, and from which source.
+
+Colours are Okabe and Ito's (2008), which colour-blind readers tell apart; no meaning rests on colour alone. Fonts are
+the system's. Selectable marks carry what was selected in `customdata`: a gap's id, two attribute values, a film's id.
+"""
+
+from .base import FONT, MOST_POINTS, number, safe, short
+from .coverage import cooccurrence, coverage_bars, film_map, gap_bars
+from .gains import gain_forest, reliability, score_dots, slice_forest
+
+__all__ = [
+    "FONT",
+    "MOST_POINTS",
+    "cooccurrence",
+    "coverage_bars",
+    "film_map",
+    "gain_forest",
+    "gap_bars",
+    "number",
+    "reliability",
+    "safe",
+    "score_dots",
+    "short",
+    "slice_forest",
+]

@@ -1,0 +1,227 @@
+"""Figures of coverage: pairs of findings, the map of films, the gaps, and coverage before and after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from ..coverage import CoOccurrence
+from ..coverage.sentences import describe
+from ..schema import FINDING_OF, FINDING_VALUES
+from .base import (
+    BLACK,
+    BLUE,
+    GREY,
+    INK,
+    MOST_POINTS,
+    PALETTE,
+    VERDICTS,
+    finish,
+    from_source,
+    of_units,
+    plural,
+    safe,
+    short,
+)
+
+
+def cooccurrence(
+    found: CoOccurrence, kind: str, unit: str = "patient", impossible: np.ndarray | None = None, source: str = ""
+) -> go.Figure:
+    """A heat map of how often two findings are present together.
+
+    Args:
+        found: as `coverage.cooccurrence` gives it.
+        kind: "observed", "expected" or "ratio". A ratio of pairs that are neither seen nor expected once is left out.
+        impossible: (k, k) bool, pairs that a rule forbids; they are crossed out and never coloured.
+
+    A cell is selected through a nearly transparent square on it, since plotly reports no click on a heat map; its
+    customdata is (row name, column name).
+    """
+    names, n = found.names, found.n
+    values = np.array(getattr(found, kind), dtype=float)
+    forbidden = np.zeros(values.shape, dtype=bool) if impossible is None else impossible & (found.observed == 0)
+    if kind == "ratio":
+        values[(found.expected < 1) & (found.observed < 1)] = np.nan
+    values[forbidden] = np.nan
+    k = len(names)
+    np.fill_diagonal(values, np.nan)
+    cell = int(np.clip(620 / max(k, 1), 15, 44))
+    side = cell * k
+    if kind == "ratio":
+        # halving and doubling look equally strong; 0 gets the lowest colour
+        colours = np.log2(np.clip(values, 1 / 8, 8))
+        scale: Any = [(0.0, "#B34700"), (0.25, "#F3B48B"), (0.5, "#F7F7F7"), (0.75, "#8FBFDD"), (1.0, "#00507D")]
+        words = ["⅛ or less", "¼", "½", "as expected", "2×", "4×", "8× or more"]
+        bar = {"tickvals": [-3, -2, -1, 0, 1, 2, 3], "ticktext": words}
+        limits = (-3.0, 3.0)
+        what = "together, relative to chance"
+    else:
+        colours = np.log10(values + 1)
+        scale = [(0.0, "#FFFFFF"), (1.0, "#00507D")]
+        top = max(float(np.nanmax(colours)) if np.isfinite(colours).any() else 1.0, 0.5)
+        ticks = [t for t in (0, 1, 10, 100, 1_000, 10_000, 100_000) if np.log10(t + 1) <= top]
+        bar = {"tickvals": [float(np.log10(t + 1)) for t in ticks], "ticktext": [f"{t:,}" for t in ticks]}
+        limits = (0.0, top)
+        what = "seen together" if kind == "observed" else "expected together by chance"
+    heat = go.Heatmap(
+        z=colours, x=list(names), y=list(names), zmin=limits[0], zmax=limits[1], colorscale=scale, xgap=1, ygap=1,
+        hoverinfo="skip", colorbar={**bar, "thickness": 12, "outlinewidth": 0, "len": min(1.0, 260 / side)},
+    )  # fmt: skip
+    rows, columns = np.nonzero(np.isfinite(values))
+    shown = [f"{values[r, c]:.2f}×" if kind == "ratio" else f"{values[r, c]:,.0f}" for r, c in zip(rows, columns)]
+    pairs = [(names[r], names[c]) for r, c in zip(rows, columns)]
+    marks = go.Scatter(
+        x=[pair[1] for pair in pairs], y=[pair[0] for pair in pairs], customdata=pairs, mode="markers",
+        marker={"symbol": "square", "size": cell - 2, "color": "rgba(0,0,0,0.004)", "line": {"width": 0}},
+        selected={"marker": {"opacity": 1, "color": "rgba(0,0,0,0.35)"}}, unselected={"marker": {"opacity": 1}},
+        text=[f"{a} with {b}: {value}" for (a, b), value in zip(pairs, shown)], hoverinfo="text", showlegend=False,
+    )  # fmt: skip
+    crossed = [(names[r], names[c]) for r, c in zip(*np.nonzero(forbidden))]
+    crosses = go.Scatter(
+        x=[pair[1] for pair in crossed], y=[pair[0] for pair in crossed], mode="markers", showlegend=False,
+        marker={"symbol": "x-thin", "size": cell * 0.35, "line": {"width": 1, "color": "#B8BEC7"}},
+        text=[f"{a} with {b}: impossible by a rule" for a, b in crossed], hoverinfo="text",
+    )  # fmt: skip
+    figure = go.Figure([heat, crosses, marks])
+    units = plural(unit, 2)
+    label = {"observed": units, "expected": f"expected {units}", "ratio": "seen ÷ expected"}[kind]
+    figure = finish(
+        figure, f"Findings {what}", f"{label}; {of_units(n, unit, source)}. × impossible. Choose a cell to see films.",
+        side + 250, side + 330,
+    )  # fmt: skip
+    figure.update_xaxes(tickangle=-45, showgrid=False, constrain="domain", type="category")
+    figure.update_yaxes(autorange="reversed", showgrid=False, type="category", scaleanchor="x")
+    return figure.update_layout(clickmode="event+select", dragmode=False)
+
+
+def film_map(frame: pd.DataFrame, colour: str = "view", total: int | None = None, source: str = "") -> go.Figure:
+    """Films laid out so that films with similar features lie together (UMAP of the feature vectors).
+
+    Args:
+        frame: dicom_id, x, y, the column `colour`, and, where it has one, `origin`; at most MOST_POINTS are drawn.
+        colour: the column that colours the points, a finding's too; its words are in the legend with their counts.
+        total: how many films the map stands for, when `frame` is a sample.
+    """
+    frame = frame.head(MOST_POINTS)
+    values = frame[colour].map(FINDING_VALUES) if colour in FINDING_OF else frame[colour].astype(str)
+    name = FINDING_OF.get(colour, colour.replace("_", " "))
+    counts = values.value_counts()
+    figure = go.Figure()
+    for n, (value, count) in enumerate(counts.items()):
+        part = frame[values == value]
+        synthetic = part["origin"] == "synthetic" if "origin" in part else np.zeros(len(part), dtype=bool)
+        figure.add_trace(
+            go.Scattergl(
+                x=part["x"], y=part["y"], customdata=part["dicom_id"], mode="markers",
+                name=f"{safe(value)} ({count:,})",
+                marker={
+                    "size": np.where(synthetic, 9, 5), "symbol": np.where(synthetic, "diamond", "circle"),
+                    "color": PALETTE[n % len(PALETTE)], "opacity": 0.7,
+                    "line": {"width": np.where(synthetic, 1, 0), "color": BLACK},
+                },
+                hovertemplate=f"{name}: {safe(value)}<extra></extra>",
+            )
+        )  # fmt: skip
+    few = f"{len(frame):,} of {total:,}" if total and total > len(frame) else f"{len(frame):,}"
+    drawn = " Diamonds are synthetic." if "origin" in frame and (frame["origin"] == "synthetic").any() else ""
+    figure = finish(
+        figure,
+        f"Films by similarity, coloured by {name}",
+        f"{few} films{from_source(source)}.{drawn} Draw a box or lasso to see films.",
+        560,
+    )
+    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
+    figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, scaleanchor="x")
+    return figure.update_layout(dragmode="lasso", clickmode="event+select", legend={"itemsizing": "constant"})
+
+
+def gap_bars(gaps: pd.DataFrame, most: int = 15, source: str = "") -> go.Figure:
+    """The top gaps: how many there are, how many were expected, and the threshold.
+
+    Args:
+        gaps: rows of the table `gaps`, best rank first. customdata of a mark is the gap_id.
+    """
+    top = gaps.head(most)
+    unit = str(top["unit"].iloc[0]) if len(top) else "patient"
+    threshold = float(top["threshold"].iloc[0]) if len(top) else 0.0
+    y = [f"{rank}. {safe(short(describe(json.loads(pattern))))}" for rank, pattern in zip(top["rank"], top["pattern"])]
+    figure = go.Figure()
+    lines_x: list[float | None] = []
+    lines_y: list[str | None] = []
+    for label, count, expected in zip(y, top["count"], top["expected"]):
+        lines_x += [count, expected, None]
+        lines_y += [label, label, None]
+    figure.add_trace(
+        go.Scatter(
+            x=lines_x, y=lines_y, mode="lines", line={"color": GREY, "width": 2}, hoverinfo="skip", showlegend=False
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=top["expected"], y=y, mode="markers", name="expected", hoverinfo="skip",
+            marker={"symbol": "line-ns-open", "size": 14, "color": INK, "line": {"width": 2}},
+        )
+    )  # fmt: skip
+    for verdict, part in top.groupby("verdict", sort=False):
+        colour, symbol = VERDICTS.get(str(verdict), (GREY, "circle"))
+        figure.add_trace(
+            go.Scatter(
+                x=part["count"], y=[y[i] for i in np.flatnonzero((top["verdict"] == verdict).to_numpy())],
+                customdata=part["gap_id"], mode="markers+text", name=f"seen: {verdict}", text=part["count"],
+                textposition="middle left", marker={"size": 12, "color": colour, "symbol": symbol},
+                hovertext=part["sentence"].map(safe), hovertemplate="%{hovertext}<extra></extra>",
+            )
+        )  # fmt: skip
+    figure.add_vline(x=threshold, line={"color": GREY, "dash": "dot"})
+    figure.add_annotation(
+        x=threshold, y=1, yref="paper", yanchor="bottom", text=f"threshold {threshold:g}", showarrow=False,
+        font={"size": 11, "color": "#52606D"},
+    )  # fmt: skip
+    figure = finish(
+        figure, f"The {len(top)} gaps that rank first",
+        f"{plural(unit, 2)} that match, against the number expected; {len(gaps):,} gaps{from_source(source)}.",
+        170 + 30 * len(top),
+    )  # fmt: skip
+    figure.update_layout(clickmode="event+select", legend={"y": -0.04, "yanchor": "top"})
+    span = float(np.nanmax([threshold, top["expected"].max(), 1.0])) if len(top) else 1.0
+    figure.update_xaxes(range=[-0.09 * span, 1.08 * span], zeroline=True)
+    figure.update_yaxes(categoryorder="array", categoryarray=y[::-1], type="category")
+    return figure
+
+
+def coverage_bars(change: Mapping[str, Any], source: str = "") -> go.Figure:
+    """Coverage of the train split before and after the accepted edits.
+
+    Args:
+        change: as `coverage.before_after` gives it: unit, threshold, synthetic_films, and for before and after
+            tway: least number of units → number of attributes → share of the possible combinations.
+    """
+    figure = go.Figure()
+    before, after = change["before"]["tway"], change["after"]["tway"]
+    unit = change["unit"]
+    labels = []
+    for least in before:
+        for t in before[least]:
+            labels.append((f"{t} value{'s' if t > 1 else ''}, {least:,} {plural(unit, least)} or more", least, t))
+    for name, side, colour in (("before", before, GREY), ("after", after, BLUE)):
+        shares = [100 * side[least][t] for _, least, t in labels]
+        figure.add_trace(
+            go.Bar(
+                x=shares, y=[label for label, _, _ in labels], orientation="h", name=name, marker={"color": colour},
+                text=[f"{name} {share:.1f}%" for share in shares], textposition="auto", hoverinfo="skip",
+            )
+        )  # fmt: skip
+    figure = finish(
+        figure, "Share of the possible combinations that are covered",
+        f"{change['before']['films']:,} real train films{from_source(source)}, and {change['synthetic_films']:,} "
+        f"accepted synthetic ones of {change['synthetic_patients']:,} patients.", 130 + 56 * len(labels),
+    )  # fmt: skip
+    figure.update_xaxes(range=[0, 100], ticksuffix="%")
+    figure.update_yaxes(autorange="reversed", type="category")
+    return figure.update_layout(barmode="group", showlegend=False)

@@ -1,0 +1,217 @@
+"""Figures of gains: scores, differences between arms, rare combinations, and reliability."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from ..metrics import METRICS
+from .base import BLUE, GREY, INK, PALETTE, VERDICTS, finish, from_source, number, safe, short
+
+
+def score_dots(
+    scores: pd.DataFrame, metric: str, finding: str = "macro", calibrated: bool = False, source: str = ""
+) -> go.Figure:
+    """One metric's scores with intervals, one row a backbone and arm: the mean over seeds.
+
+    Args:
+        scores: rows of `evaluate.score_table`.
+        finding: one finding, or "macro" for the mean over findings.
+        calibrated: after temperature scaling.
+    """
+    label, better = _metric(metric)
+    rows = scores[
+        (scores["metric"] == metric) & (scores["finding"] == finding) & (scores["calibrated"] == calibrated)
+        & (scores["seed"] == -1)
+    ].dropna(subset=["value"])  # fmt: skip
+    arms = list(dict.fromkeys(rows["arm"]))
+    figure = go.Figure()
+    for n, arm in enumerate(arms):
+        part = rows[rows["arm"] == arm]
+        y = [f"{b} · {a}" for b, a in zip(part["backbone"], part["arm"])]
+        figure.add_trace(_interval(part, y, PALETTE[n % len(PALETTE)], "circle", arm))
+        _label(figure, part, y, [number(v) for v in part["value"]])
+    order = [f"{b} · {a}" for b, a in zip(rows["backbone"], rows["arm"])]
+    figure = finish(
+        figure, f"{label} on the untouched test patients",
+        f"{_finding(finding)}; {better} is better; {_films(rows)}{from_source(source)}.", 140 + 36 * len(rows),
+    )  # fmt: skip
+    figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], type="category")
+    return figure.update_layout(showlegend=False)
+
+
+def gain_forest(
+    gains: pd.DataFrame, metrics: Sequence[str], finding: str = "macro", calibrated: bool = False, source: str = ""
+) -> go.Figure:
+    """What each arm changes against `real`, one panel a metric, one row a backbone and arm.
+
+    Args:
+        gains: rows of `evaluate.gain_table`.
+        metrics: the panels, in order. finding, calibrated: as for `score_dots`.
+    """
+    gains = gains[(gains["finding"] == finding) & (gains["calibrated"] == calibrated)].dropna(subset=["value"])
+    shown = [m for m in metrics if (gains["metric"] == m).any()]
+    sizes = [max(int((gains["metric"] == m).sum()), 1) for m in shown]
+    figure = make_subplots(
+        rows=max(len(shown), 1), cols=1, row_heights=[s + 1.0 for s in sizes] or None,
+        subplot_titles=[f"{label} ({better} is better)" for label, better in map(_metric, shown)],
+        vertical_spacing=min(0.16, 66 / (36 * sum(sizes) + 96 * len(shown) + 1)),
+    )  # fmt: skip
+    for row, metric in enumerate(shown, start=1):
+        panel = gains[gains["metric"] == metric]
+        names = [f"{b} · {a}" for b, a in zip(panel["backbone"], panel["arm"])]
+        for verdict, part in panel.groupby("verdict", sort=False):
+            colour, symbol = VERDICTS.get(str(verdict), (GREY, "circle"))
+            y = [f"{b} · {a}" for b, a in zip(part["backbone"], part["arm"])]
+            figure.add_trace(_interval(part, y, colour, symbol, str(verdict)), row=row, col=1)
+            texts = [f"{v:+.3f} · {w} · n {int(n):,}" for v, w, n in zip(part["value"], part["verdict"], part["n"])]
+            _label(figure, part, y, texts, row=row)
+        reach = 1.15 * float(np.nanmax(np.abs(panel[["low", "high", "value"]].to_numpy(float)))) or 0.01
+        figure.add_vline(x=0, line={"color": INK, "width": 1}, row=row, col=1)
+        figure.update_xaxes(range=[-reach, reach], tickformat="+.3~f", row=row, col=1)
+        figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], type="category", row=row, col=1)
+    for note in figure.layout.annotations[: len(shown)]:  # make_subplots centres its titles
+        note.update(x=0, xanchor="left", font={"size": 13, "color": INK})
+    figure = finish(
+        figure, "What the added films change, against real films alone",
+        f"{_finding(finding)}; paired by patient; {_films(gains)}{from_source(source)}.",
+        120 + 36 * sum(sizes) + 96 * max(len(shown), 1),
+    )  # fmt: skip
+    return figure.update_layout(showlegend=False, margin={"t": 108})
+
+
+def slice_forest(slices: pd.DataFrame, backbone: str, metric: str, most: int = 12, source: str = "") -> go.Figure:
+    """What each arm changes on the rare combinations that edits filled, one row a combination and arm.
+
+    Args:
+        slices: rows of `evaluate.slice_table`. most: combinations shown, those with the most edits first.
+    """
+    label, better = _metric(metric)
+    rows = slices[(slices["backbone"] == backbone) & (slices["metric"] == metric)].dropna(subset=["value"])
+    rows = rows.sort_values("edits", ascending=False, kind="stable").head(most)
+    names = [
+        f"{n}. {safe(finding)} among {safe(short(part, 44))} · {arm}"
+        for n, (finding, part, arm) in enumerate(zip(rows["finding"], rows["slice"], rows["arm"]), start=1)
+    ]
+    figure = go.Figure(_interval(rows, names, BLUE, "circle", "difference"))
+    texts = [
+        f"{v:+.3f} · {int(p)} of {int(n)} test films positive"
+        for v, p, n in zip(rows["value"], rows["positives"], rows["n"])
+    ]
+    _label(figure, rows, names, texts)
+    figure.add_vline(x=0, line={"color": INK, "width": 1})
+    figure = finish(
+        figure, f"{label} on the combinations that edits filled, against real films alone",
+        f"{backbone}; {better} is better; intervals not adjusted for many rows; {_films(rows)}{from_source(source)}.",
+        150 + 40 * len(rows),
+    )  # fmt: skip
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], type="category")
+    return figure.update_layout(showlegend=False)
+
+
+def reliability(tables: Mapping[str, pd.DataFrame], source: str = "") -> go.Figure:
+    """Stated probability against how often the finding was there; on the diagonal, a probability means what it says.
+
+    Args:
+        tables: name (an arm) → mean_probability, observed, low, high, n, patients, one row a bin.
+    """
+    figure = go.Figure()
+    figure.add_trace(
+        go.Scatter(
+            x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "dash": "dash"}, hoverinfo="skip", showlegend=False
+        )
+    )
+    symbols = ("circle", "diamond", "square", "triangle-up", "cross", "x")
+    for n, (name, table) in enumerate(tables.items()):
+        colour = PALETTE[n % len(PALETTE)]
+        figure.add_trace(
+            go.Scatter(
+                x=table["mean_probability"], y=table["observed"], mode="lines+markers", name=name,
+                line={"color": colour, "width": 1}, marker={"size": 9, "color": colour, "symbol": symbols[n % 6]},
+                error_y={
+                    "type": "data", "symmetric": False, "thickness": 1.2, "width": 3, "color": colour,
+                    "array": (table["high"] - table["observed"]).clip(lower=0),
+                    "arrayminus": (table["observed"] - table["low"]).clip(lower=0),
+                },
+                customdata=table[["n", "patients"]],
+                hovertemplate="said %{x:.2f}, seen %{y:.2f}<br>%{customdata[0]:,} cases of %{customdata[1]:,} patients"
+                f"<extra>{name}</extra>",
+            )
+        )  # fmt: skip
+        if len(table):
+            last = table.iloc[-1]
+            figure.add_annotation(
+                x=last["mean_probability"],
+                y=last["observed"],
+                text=name,
+                showarrow=False,
+                xanchor="left",
+                xshift=8,
+                yshift=-15 * n,
+                font={"color": colour},
+            )
+    cases = max((int(t["n"].sum()) for t in tables.values()), default=0)
+    figure = finish(
+        figure, "Do the probabilities mean what they say?",
+        f"95% intervals by patients; {cases:,} cases (film × finding × seed) an arm{from_source(source)}.", 480,
+    )  # fmt: skip
+    figure.add_annotation(
+        x=0.5, y=0.5, text="perfectly calibrated", showarrow=False, xanchor="left", xshift=10, yshift=-10,
+        font={"size": 11, "color": "#52606D"},
+    )  # fmt: skip
+    figure.update_xaxes(title="stated probability", range=[0, 1.12])
+    figure.update_yaxes(title="share in which the finding was there", range=[-0.02, 1.02])
+    return figure
+
+
+def _interval(part: pd.DataFrame, y: list[str], colour: str, symbol: str, name: str) -> go.Scatter:
+    """Points with their intervals."""
+    return go.Scatter(
+        x=part["value"], y=y, mode="markers", name=name, marker={"size": 10, "color": colour, "symbol": symbol},
+        error_x={
+            "type": "data", "symmetric": False, "color": colour, "thickness": 2, "width": 5,
+            "array": (part["high"] - part["value"]).fillna(0).clip(lower=0),
+            "arrayminus": (part["value"] - part["low"]).fillna(0).clip(lower=0),
+        },
+        customdata=part[["low", "high", "n"]],
+        hovertemplate="%{y}<br>%{x:.4f} (%{customdata[0]:.4f} to %{customdata[1]:.4f}), n %{customdata[2]:,}"
+        "<extra></extra>",
+    )  # fmt: skip
+
+
+def _label(figure: go.Figure, part: pd.DataFrame, y: list[str], texts: list[str], row: int | None = None) -> None:
+    """Text above each point, so that no legend or axis has to be read back."""
+    place = {"row": row, "col": 1} if row else {}
+    for x, name, text in zip(part["value"], y, texts):
+        figure.add_annotation(
+            x=x,
+            y=name,
+            text=text,
+            showarrow=False,
+            yshift=14,
+            font={"size": 11, "color": "#3E4C59"},
+            bgcolor="rgba(255,255,255,0.85)",
+            borderpad=0,
+            **place,
+        )
+
+
+def _metric(name: str) -> tuple[str, str]:
+    """(the metric as pages write it, "higher" or "lower")."""
+    metric = METRICS.get(name)
+    return metric.label, metric.direction
+
+
+def _finding(finding: str) -> str:
+    return "mean over findings" if finding == "macro" else finding
+
+
+def _films(rows: pd.DataFrame) -> str:
+    ns = sorted({int(n) for n in rows["n"]})
+    if not ns:
+        return "no test films"
+    return f"{ns[0]:,} test films" if len(ns) == 1 else f"{ns[0]:,} to {ns[-1]:,} test films"
