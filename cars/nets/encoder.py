@@ -6,7 +6,6 @@ count cannot be got wrong in one place and right in another.
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +87,11 @@ def read_state(weights: str | Path) -> dict[str, Any]:
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise _unreadable(path, str(error).splitlines()[0]) from None
+    except MemoryError:
+        raise
     except Exception as error:
-        # safetensors raises a class of its own that is a plain Exception
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise _unreadable(path, str(error)) from None
+        # a damaged file makes the readers raise whatever their parsers stumble over (SafetensorError, IndexError, …)
+        raise _unreadable(path, (str(error) or type(error).__name__).splitlines()[0]) from error
     state = _unwrapped(state)
     if not isinstance(state, dict) or not all(torch.is_tensor(value) for value in state.values()):
         raise _unreadable(path, "it holds more than named tensors")
