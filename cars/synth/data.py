@@ -235,7 +235,8 @@ def workspace_data(
     # "No Finding" asserts the absence of every disease
     healthy = vectors[:, NO_FINDING] == PRESENT
     vectors[np.ix_(healthy, DISEASES)] = ABSENT
-    kept, images, masks, places = [], [], [], []
+    kept: list[int] = []
+    images, masks, places = [], [], []
     for start in range(0, len(films), 64):
         progress(500 + 500 * start // len(films), 1000, "outlining lungs and hearts")
         chunk = films.iloc[start : start + 64]
@@ -243,11 +244,12 @@ def workspace_data(
         found = segmenter.masks(squares)
         saliency = _saliency(judge, squares, vectors[start : start + 64]) if judge is not None else {}
         for n in np.flatnonzero(found.trusted):
-            rng = np.random.default_rng([seed, start + n])
-            kept.append(start + n)
+            row = start + int(n)
+            rng = np.random.default_rng([seed, row])
+            kept.append(row)
             images.append(shrink(squares[n], size))
             masks.append(shrink(found.masks[n], size))
-            places.append(pack(_possible_places(vectors[start + n], masks[-1], saliency, int(n), rng)))
+            places.append(pack(_possible_places(vectors[row], masks[-1], saliency, int(n), rng)))
     progress(1000, 1000, "outlining lungs and hearts")
     counts = {
         "films": len(kept),
@@ -272,7 +274,7 @@ def workspace_data(
 
 def _saliency(judge: Any, squares: np.ndarray, vectors: np.ndarray) -> dict[tuple[str, int], np.ndarray]:
     """(finding, row) → float (H, W), where the judge sees the focal findings that the films have."""
-    seen = {}
+    seen: dict[tuple[str, int], np.ndarray] = {}
     for finding in FOCAL:
         column = FINDINGS.index(finding)
         rows = np.flatnonzero(vectors[:, column] == PRESENT)

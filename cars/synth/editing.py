@@ -23,7 +23,6 @@ from .gates import Edited, Gate, passed, run_gates
 from .roi import feather, roi_for
 from .settings import SynthSettings
 
-
 #: Most guidance of findings that are overdone with more: with 3 an inserted edema is 2.5 dB further from the phantom's
 #: truth than the unedited film, with 1.7 it is 3.3 dB nearer (benchmarks/counterfactual.py, n = 5).
 MOST_GUIDANCE = {"Edema": 1.7}

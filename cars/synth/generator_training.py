@@ -158,7 +158,7 @@ def sample_grid(net: Any, data: EditorData, device: str = "cpu", films: int = 4,
 
     generator = CarsGenerator()
     generator.net, generator.size, generator.device = net, data.size, device
-    outlined = np.flatnonzero(data.masks.any(axis=(2, 3)).all(axis=1))
+    outlined = np.flatnonzero(np.all(data.masks.any(axis=(2, 3)), axis=1))
     rows = np.random.default_rng(seed).permutation(outlined)[:films]
     requests = []
     for row in rows:

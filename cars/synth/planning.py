@@ -1,9 +1,9 @@
 """The verb plan: which films to edit, and how, so that gaps are filled. Nothing is synthesised yet.
 
 Sources are frontal train films on disk, of patients without a film in validate or test. An edit changes findings;
-sex, age, race and view never. Films that one edit turns into the wanted pattern come first, then those that also serve
-other gaps of the plan (a greedy set cover), then patients that were used least. The same workspace and settings give
-the same plan.
+sex, age, race and view never. Patients who are new to the gap come first, then films that one edit turns into the
+wanted pattern, then those that also serve other gaps of the plan (a greedy set cover), then patients that were used
+least. The same workspace and settings give the same plan.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def plan(
     targets = _measured(settings) if settings.balanced or settings.edits else _gaps(workspace, settings)
     order = np.random.default_rng(settings.seed).permutation(len(films))
     films = films.iloc[order].reset_index(drop=True)
-    rows = films.to_dict("records")
+    rows: list[dict[str, Any]] = [dict(zip(films.columns, values)) for values in films.itertuples(index=False)]
     labels = [{f: int(row[c]) for f, c in COLUMN_OF.items()} for row in rows]
     for n, target in enumerate(targets):
         progress(n, len(targets), "looking for source films")
@@ -300,7 +300,9 @@ def _choose(
     limit = len(targets) * settings.balanced if settings.balanced else settings.films
     for target in targets:
         # what each candidate would also fill, worked out once per gap
-        pool = [(n, c, _served(targets, rows[n], after_edit(labels[n], c))) for n, c in target.candidates]
+        pool = [(n, c, _served(targets, rows[n], labels[n], after_edit(labels[n], c))) for n, c in target.candidates]
+        # a patient who has such a film already adds no patient to the gap
+        known = {row["subject_id"] for row, have in zip(rows, labels) if target.findings and target.reached(row, have)}
         while target.planned < target.wanted and len(items) < limit:
             free = [
                 c for c in pool
@@ -313,7 +315,8 @@ def _choose(
             n, changes, served = min(
                 free,
                 key=lambda c: (
-                    len(c[1]), -sum(t.planned < t.wanted for t in c[2]), uses[rows[c[0]]["subject_id"]], c[0]
+                    rows[c[0]]["subject_id"] in known, len(c[1]), -sum(t.planned < t.wanted for t in c[2]),
+                    uses[rows[c[0]]["subject_id"]], c[0],
                 ),
             )  # fmt: skip
             film = rows[n]
@@ -330,6 +333,8 @@ def _choose(
     return items
 
 
-def _served(targets: list[Target], film: dict[str, Any], after: dict[str, int]) -> list[Target]:
-    """The gaps that a film with these labels would help to fill."""
-    return [t for t in targets if t.changes is None and t.reached(film, after)]
+def _served(
+    targets: list[Target], film: dict[str, Any], before: dict[str, int], after: dict[str, int]
+) -> list[Target]:
+    """The gaps that the edited film fills and the source did not."""
+    return [t for t in targets if t.changes is None and t.reached(film, after) and not t.reached(film, before)]

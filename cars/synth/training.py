@@ -67,7 +67,7 @@ def draw_batch(data: EditorData, batch: int, rng: np.random.Generator) -> Batch:
         labels.append(local_labels(data.vectors[row], places, roi))
     vectors = np.stack(labels)
     vectors[rng.random(vectors.shape) < DROP_TOKEN] = NOT_MENTIONED
-    tokens = encode(vectors, data.view[rows], data.sex[rows], data.age[rows])
+    tokens = encode(vectors, data.view[rows].tolist(), data.sex[rows].tolist(), data.age[rows].tolist())
     patient = np.arange(len(FINDINGS), tokens.shape[1])
     tokens[:, patient] = np.where(rng.random((batch, len(patient))) < DROP_TOKEN, UNKNOWN[patient], tokens[:, patient])
     tokens[rng.random(batch) < DROP_VECTOR] = UNKNOWN

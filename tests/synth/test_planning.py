@@ -98,6 +98,25 @@ def test_one_film_that_fills_two_gaps_counts_for_both(workspace):
     assert [gap["planned"] for gap in made["by_gap"].values()] == [2, 2]
 
 
+def test_a_film_that_fits_a_gap_before_the_edit_does_not_count_for_it(workspace):
+    """Every source of g0 has the effusion that g1 asks for; the edit does not bring it."""
+    gaps(workspace, {"Edema": "present", "Pleural Effusion": "present"}, {"Pleural Effusion": "present"})
+    made = plan(workspace, replace(SETTINGS, gaps="g0,g1", per_gap=2, films=2, max_edits=1))
+    assert made["by_gap"]["g0"]["planned"] == 2
+    assert made["by_gap"]["g1"]["planned"] == 0
+
+
+def test_patients_who_are_new_to_the_gap_come_first(workspace):
+    films = workspace.read("films")
+    # these patients have a film of a pneumonia already
+    known = ["p0", "p1", "p2"]
+    films.loc[films["subject_id"].isin(known) & (films["view"] == "PA"), "pneumonia"] = 1
+    workspace.write_part("films", "all", films)
+    gaps(workspace, {"Pneumonia": "present"})
+    made = plan(workspace, replace(SETTINGS, per_gap=5))
+    assert not set(known) & set(sources(workspace, made["plan_id"])["subject_id"])
+
+
 def test_the_judge_screens_films_that_do_not_look_like_their_label(workspace):
     """The toy judge sees a finding on every bright film, so an insertion there cannot be shown to work."""
     gaps(workspace, {"Edema": "present"})
