@@ -64,7 +64,7 @@ def encode(vectors: np.ndarray, views: Sequence[str], sexes: Sequence[str], ages
     return tokens
 
 
-class ConceptUNet(nn.Module):
+class ConceptUNet(nn.Module):  # type: ignore[name-defined]  # torch comes through torchbox, which mypy cannot see
     """diffusers' UNet2DModel with the sum of token embeddings as its class embedding.
 
     size: side of the film in pixels, a multiple of 8. widths: channels of the three levels, multiples of 8.
@@ -76,7 +76,7 @@ class ConceptUNet(nn.Module):
 
         self.size, self.widths = size, tuple(widths)
         levels = len(widths)
-        self.unet = UNet2DModel(
+        self.unet: Any = UNet2DModel(
             sample_size=size // 2,
             in_channels=4 * len(CHANNELS),
             out_channels=4,
