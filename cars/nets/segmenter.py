@@ -94,3 +94,10 @@ def to_input(images: np.ndarray, device: str = "cpu") -> Any:
     if x.shape[-2:] != (SIZE, SIZE):
         x = nn.functional.interpolate(x, (SIZE, SIZE), mode="bilinear", antialias=True)
     return x / 127.5 - 1
+
+
+def shrink(x: Any, share: float) -> Any:
+    """(B, C, S, S) shrunk to a share of its size about the centre; its own edge fills the rest."""
+    theta = torch.tensor([[1 / share, 0, 0], [0, 1 / share, 0]], dtype=x.dtype, device=x.device).expand(len(x), 2, 3)
+    grid = nn.functional.affine_grid(theta, list(x.shape), align_corners=False)
+    return nn.functional.grid_sample(x, grid, align_corners=False, padding_mode="border")

@@ -16,7 +16,7 @@ SEGMENTERS = Registry("segmenter", "cars.segmenters")
 ORGANS: tuple[str, ...] = ("left lung", "right lung", "heart")
 LEFT_LUNG, RIGHT_LUNG, HEART = 0, 1, 2
 #: Masks of lower confidence are not trusted: such a film is neither edited nor trained on.
-TRUSTED = 0.85
+TRUSTED = 0.7
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ from ..torchbox import device as choose_device
 from . import SEGMENTERS, Masks
 from ._shape import to_masks
 
+#: How far a film is shrunk to see whether its outlines follow.
+SHRUNK = 0.75
+
 
 @SEGMENTERS.register("cars")
 class CarsSegmenter:
@@ -49,8 +52,13 @@ class CarsSegmenter:
         return self
 
     def masks(self, images: np.ndarray) -> Masks:
-        """images: (B, H, W) uint8, square → masks (B, 3, H, W) bool and confidence (B,), see _shape.to_masks."""
-        from ..nets.segmenter import to_input, torch
+        """images: (B, H, W) uint8, square → masks (B, 3, H, W) bool and confidence (B,).
+
+        The confidence is that of _shape.to_masks times the least Dice of an organ between the outlines, shrunk to
+        SHRUNK of their size, and the outlines of the film shrunk alike. A network that has learnt where organs lie
+        draws them there in a lateral or blank film too; those outlines do not follow when the film shrinks.
+        """
+        from ..nets.segmenter import shrink, to_input, torch
 
         if images.ndim != 3 or images.dtype != np.uint8:
             raise DataError(
@@ -58,10 +66,17 @@ class CarsSegmenter:
             )
         if self.net is None:
             self.load()
-        probabilities = []
+        found = np.zeros((len(images), 3, self.size, self.size), dtype=np.float32)
+        steady = np.zeros(len(images), dtype=np.float32)
         with torch.inference_mode():
             for start in range(0, len(images), 32):
-                logits = self.net(to_input(images[start : start + 32], self.device))
-                probabilities.append(torch.sigmoid(logits).float().cpu().numpy())
-        found = np.concatenate(probabilities) if probabilities else np.zeros((0, 3, self.size, self.size), np.float32)
-        return to_masks(found, *images.shape[1:])
+                x = to_input(images[start : start + 32], self.device)
+                first = torch.sigmoid(self.net(x)).float()
+                again = torch.sigmoid(self.net(shrink(x, SHRUNK))).float() > 0.5
+                follows = shrink(first, SHRUNK) > 0.5
+                both = (again & follows).sum(dim=(2, 3))
+                overlap = 2 * both / (again.sum(dim=(2, 3)) + follows.sum(dim=(2, 3))).clamp(min=1)
+                found[start : start + len(x)] = first.cpu().numpy()
+                steady[start : start + len(x)] = overlap.amin(dim=1).cpu().numpy()
+        masks = to_masks(found, *images.shape[1:])
+        return Masks(masks.masks, masks.confidence * steady)

@@ -28,13 +28,32 @@ def test_outlines_match_the_phantoms_own_masks() -> None:
     assert found.trusted.mean() > 0.9
 
 
+@pytest.mark.parametrize("what", ["lateral", "upside down", "on its side", "inverted"])
+def test_films_that_are_no_upright_frontal_chest_are_not_trusted(what: str) -> None:
+    rng = np.random.default_rng(17)
+    films = []
+    for k in range(8):
+        anatomy = phantom.sample_anatomy(rng, "FM"[k % 2], 30 + 6 * k)
+        spec = phantom.sample_film(rng, anatomy, "LATERAL" if what == "lateral" else "PA")
+        films.append(phantom.render(spec, 128, masks=False).image)
+    images = np.stack(films)
+    if what == "upside down":
+        images = images[:, ::-1]
+    elif what == "on its side":
+        images = np.rot90(images, axes=(1, 2))
+    elif what == "inverted":
+        images = 255 - images
+    found = CarsSegmenter().load("cpu").masks(np.ascontiguousarray(images))
+    assert found.trusted.mean() <= 1 / 8
+
+
 def test_real_films_are_mostly_trusted_and_look_like_chests(open_cxr: Path) -> None:
     """Real films have no truth here: symmetry of areas and a sane cardiothoracic ratio stand in for it."""
     from cars.segmenters import ctr
 
     paths = sorted((open_cxr / "files").rglob("*.jpg"))[::45]
     found = CarsSegmenter().load("cpu").masks(np.stack([square(decode(path, 128), 128) for path in paths]))
-    assert found.trusted.mean() > 0.9
+    assert found.trusted.mean() > 0.85
     trusted = found.masks[found.trusted]
     ratio = trusted[:, 0].sum(axis=(1, 2)) / trusted[:, 1].sum(axis=(1, 2))
     assert 0.6 < np.median(ratio) < 1.1  # the left lung is the smaller one
