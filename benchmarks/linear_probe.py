@@ -137,8 +137,11 @@ def run(workspace: Workspace, arguments: argparse.Namespace) -> tuple[Films, lis
     ids = sorted(set.intersection(*(set(found) for found, _ in features.values())))
     films = read_films(workspace, ids)
     pixels = film_cache(workspace, 32, ids).images(ids).reshape(len(ids), -1).astype(np.float32)
-    row = [{i: n for n, i in enumerate(found)} for found, _ in features.values()]
-    probes = [probe(name, array[[at[i] for i in ids]], films) for (name, (_, array)), at in zip(features.items(), row)]
+    aligned = {name: array[pd.Index(found).get_indexer(ids)] for name, (found, array) in features.items()}
+    if arguments.adapt:
+        first, *_, adapted = aligned.values()
+        aligned["the first and the adapted one, side by side"] = np.concatenate([first, adapted], axis=1)
+    probes = [probe(name, array, films) for name, array in aligned.items()]
     return films, [*probes, probe("grey levels at 32 × 32", pixels, films)]
 
 
@@ -185,11 +188,11 @@ def main() -> None:
     print(
         f"test: {n['films']} films of {n['patients']} patients, {n['findings']} findings, prevalence {n['prevalence']}"
     )
-    print(f"{'encoder':52} AUROC (95% interval)      AUPRC  to the first           C")
+    print(f"{'encoder':52} AUROC (95% interval)      AUPRC  to the first              C  validate")
     for row in rows:
         gain = "{:+.3f} ({:+.3f} to {:+.3f})".format(*row["gain"])
         figures = f"{row['ours']:.3f} ({row['low']:.3f} to {row['high']:.3f})   {row['auprc']:.3f}"
-        print(f"{row['what']:52} {figures}  {gain}  {row['C']:g}")
+        print(f"{row['what']:52} {figures}  {gain}  {row['C']:g}  {row['validate']:.3f}")
 
 
 if __name__ == "__main__":
