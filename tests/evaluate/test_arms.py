@@ -52,6 +52,18 @@ def test_an_edit_of_a_held_out_patient_is_refused(tmp_path, split, column, of):
             cases_of(workspace, arm)
 
 
+def test_a_synthetic_row_among_the_films_is_no_real_film(tmp_path):
+    workspace = make_workspace(tmp_path / "ws")
+    films = workspace.read("films")
+    usable = read_films(workspace, "frontal")
+    fake = usable["dicom_id"].iloc[0]
+    films.loc[films["dicom_id"] == fake, "origin"] = "synthetic"
+    workspace.write_part("films", workspace.parts("films")[0].stem, films, version=workspace.version("films"))
+    left = read_films(workspace, "frontal")
+    assert len(left) == len(usable) - 1
+    assert fake not in set(left["dicom_id"])
+
+
 def test_only_accepted_edits_are_used(tmp_path):
     workspace = make_workspace(tmp_path / "ws", edits=6)
     assert sum(i.startswith("edit") for i in cases_of(workspace, "real+cars").ids) == 5, "one failed a gate"

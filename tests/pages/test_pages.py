@@ -185,8 +185,6 @@ def test_find_gaps_submits_what_was_chosen(show: Show, workspace_copy: Workspace
 
 @pytest.mark.parametrize("view", ["Pairs of findings", "Map"])
 def test_the_other_views_draw_a_figure(show: Show, full_once: Workspace, view: str) -> None:
-    if view == "Map":
-        pytest.importorskip("cars.embed")
     app = show(full_once, "coverage")
     app.get("button_group")[0].set_value(view).run()
     assert not app.exception

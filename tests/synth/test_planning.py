@@ -49,6 +49,22 @@ def test_takes_frontal_train_films_only_and_spreads_over_patients(workspace):
     assert films["subject_id"].nunique() == 6
 
 
+def test_a_film_of_no_split_and_a_synthetic_one_are_no_sources(workspace):
+    gaps(workspace, {"Pneumothorax": "present"}, deficit=99)
+    films = workspace.read("films")
+    train = films.index[films["split"] == "train"]
+    patients = films.loc[train, "subject_id"].unique()
+    films.loc[films["subject_id"] == patients[0], "split"] = "none"
+    films.loc[films["subject_id"] == patients[1], "origin"] = "synthetic"
+    part = workspace.parts("films")[0]
+    assert len(workspace.parts("films")) == 1
+    workspace.write_part("films", part.stem, films, version=workspace.version("films"))
+    used = sources(workspace, plan(workspace, replace(SETTINGS, per_gap=60, films=60), judge=ToyJudge())["plan_id"])
+    assert set(used["split"]) == {"train"}
+    assert set(used["origin"]) == {"real"}
+    assert set(patients[2:]) & set(used["subject_id"]), "the others still serve"
+
+
 @pytest.mark.parametrize("most", [1, 2])
 def test_no_patient_is_used_more_often_than_allowed(workspace, most):
     gaps(workspace, {"Pleural Effusion": "present", "sex": "F"}, {"Edema": "present"}, deficit=99)
