@@ -289,7 +289,11 @@ class Placement:
         return rows[:, None] & columns[None, :]
 
     def to_square(self, image: np.ndarray) -> np.ndarray:
-        """(H, W) uint8, bool or float → (size, size) of the same kind; outside the film 0 or False."""
+        """(H, W) uint8, bool or float → (size, size) of the same kind.
+
+        Outside the film 0 or False, but for the resampling's reach at its edge: one pixel of the square where the
+        film is shrunk, half a film pixel where it is enlarged.
+        """
         if image.shape != (self.height, self.width):
             raise ValueError(f"This placement is for {(self.height, self.width)}, not {image.shape}.")
         padded = np.zeros((self.side, self.side), np.float32 if image.dtype == bool else image.dtype)

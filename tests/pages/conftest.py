@@ -32,6 +32,12 @@ def no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.syspath_prepend(str(ROOT))
 
 
+@pytest.fixture(autouse=True)
+def own_main(monkeypatch: pytest.MonkeyPatch) -> None:
+    """AppTest makes app.py the `__main__` module; worker processes that later tests spawn would run it and die."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
 @pytest.fixture
 def show(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
     """show(workspace, "coverage") → that page, drawn."""
