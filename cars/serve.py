@@ -1,4 +1,4 @@
-"""Serve the app: check the address, name the workspace, run Streamlit."""
+"""Serve the app: check the address, name the workspace, start its worker, run Streamlit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+from . import jobs
 from .errors import CarsError, SettingError, WorkspaceError
 from .workspace import Workspace
 
@@ -61,9 +62,10 @@ def serve(folder: Path, port: int, address: str = "127.0.0.1", insecure: bool = 
     """Run the app in the foreground until it is stopped; returns Streamlit's exit status."""
     check_address(address, insecure, has_login())
     check_port(address, port)
-    Workspace.open(folder)
+    workspace = Workspace.open(folder)
     if not (ROOT / "app.py").exists():
         raise WorkspaceError("The app's pages are not here.", "Run it from a checkout of the project.")
+    jobs.ensure_worker(workspace)  # what is queued goes on before anybody opens a page
     command = [
         sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"),
         "--server.port", str(port), "--server.address", address, "--server.headless", "true",
