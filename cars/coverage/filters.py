@@ -1,0 +1,59 @@
+"""Which films a view or a search is about: conditions on attributes, as text that a URL or workspace.toml can hold.
+
+    view:PA,AP; sex:F; Edema:present
+
+Conditions on different attributes must all hold; the values of one attribute are alternatives. The empty text is every
+film.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote, unquote
+
+import numpy as np
+import pandas as pd
+
+from .. import schema
+from ..errors import SettingError
+from .attributes import attribute_names, check_pattern
+
+#: What `text_of` leaves as it is in a value, beside letters and digits.
+PLAIN = " /+–()'"
+#: attribute → the values that a film may have
+Conditions = dict[str, tuple[str, ...]]
+
+
+def parse(text: str) -> Conditions:
+    """The conditions of a text, finding names made canonical.
+
+    Raises: SettingError that quotes a part which is no condition, an unknown attribute or a wrong value.
+    """
+    found: dict[str, list[str]] = {}
+    for part in filter(None, (p.strip() for p in text.split(";"))):
+        name, colon, values = part.partition(":")
+        chosen = [unquote(v.strip()) for v in values.split(",") if v.strip()]
+        if not colon or not chosen:
+            raise SettingError(f"{part!r} is no condition.", "Write attribute:value,value; attribute:value.")
+        for value in chosen:
+            ((canonical, checked),) = check_pattern({name.strip(): value}).items()
+            found.setdefault(canonical, []).append(checked)
+    return {name: tuple(dict.fromkeys(values)) for name, values in found.items()}
+
+
+def text_of(conditions: Mapping[str, tuple[str, ...]]) -> str:
+    """The text that `parse` reads back; a comma or semicolon inside a value is written as %2C or %3B."""
+    return "; ".join(f"{name}:{','.join(quote(v, safe=PLAIN) for v in values)}" for name, values in conditions.items())
+
+
+def mask(frame: pd.DataFrame, conditions: Mapping[str, tuple[str, ...]]) -> np.ndarray:
+    """(films,) bool: the rows of a frame with the films table's columns that meet every condition."""
+    kept = np.ones(len(frame), dtype=bool)
+    for name, values in conditions.items():
+        (canonical,) = attribute_names([name])
+        if canonical in schema.COLUMN_OF:
+            codes = [schema.FINDING_CODES[value] for value in values]
+            kept &= frame[schema.COLUMN_OF[canonical]].isin(codes).to_numpy()
+        else:
+            kept &= frame[canonical].isin(list(values)).to_numpy()
+    return kept
