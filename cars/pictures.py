@@ -107,12 +107,13 @@ def deciding(gates: pd.DataFrame) -> list[tuple[str, bool, str]]:
     """(gate, whether it passed, the number that decides) for each gate of one edit, in the order of the rows.
 
     gates: gate, measure, value, low, high, passed. The deciding number is the one nearest to its limit, or furthest
-    beyond it; measures without a limit decide nothing.
+    beyond it; measures without a limit decide nothing, nor does the source film's probability unless it fails.
     """
     found = []
     for gate in dict.fromkeys(gates["gate"]):
         rows = gates[gates["gate"] == gate].to_dict("records")
-        row = min(rows, key=lambda r: min(r["value"] - r["low"], r["high"] - r["value"]))
+        edited = [r for r in rows if not (r["passed"] and str(r["measure"]).endswith(" before"))]
+        row = min(edited or rows, key=lambda r: min(r["value"] - r["low"], r["high"] - r["value"]))
         text = f"{row['measure']} {row['value']:.2f} ({limits(row['low'], row['high'])})"
         found.append((str(gate), all(r["passed"] for r in rows), text))
     return found

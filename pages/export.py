@@ -37,9 +37,11 @@ def contents(workspace: Workspace) -> None:
         )
 
 
-def download(job: jobs.Job) -> None:
+def download(workspace: Workspace, job: jobs.Job) -> None:
     """The newest finished zip."""
     path = Path(job.result["path"])
+    own = workspace.path / "exports" / path.name  # where it lies when the workspace was moved or copied
+    path = own if own.exists() else path
     if not path.exists():
         st.info(f"The last export is no longer at {plain(path)}. Export again.")
         return
@@ -71,4 +73,4 @@ else:
             submit(workspace, "export", chosen)
             st.rerun()
     if done:
-        download(done)
+        download(workspace, done)

@@ -73,8 +73,11 @@ def contents(workspace: Workspace) -> None:
         column.metric(label, f"{value:,}")
     st.dataframe(
         query(key, "browse/counts"), hide_index=True, width="content",
-        column_config={"films": st.column_config.NumberColumn(format="localized"), "on_disk": "films on disk"},
-    )  # fmt: skip
+        column_config={
+            "films": st.column_config.NumberColumn(format="localized"),
+            "on_disk": st.column_config.NumberColumn("films on disk", format="localized"),
+        },
+    )
     if totals.quarantined:
         with st.expander(f"{totals.quarantined:,} rows or films were set aside, with reasons"):
             st.dataframe(query(key, "browse/reasons"), hide_index=True)

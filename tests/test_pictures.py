@@ -76,7 +76,8 @@ def test_the_four_pictures_of_an_edit(tmp_path: Path) -> None:
 def test_the_number_nearest_to_its_limit_decides() -> None:
     inf = float("inf")
     rows = [
-        ("judge", "after", 0.9, 0.6, inf, True), ("judge", "others", 3.0, -inf, inf, True),
+        ("judge", "Edema: probability before", 0.59, -inf, 0.6, True), ("judge", "after", 0.9, 0.6, inf, True),
+        ("judge", "others", 3.0, -inf, inf, True),
         ("anatomy", "Dice", 0.99, 0.95, inf, True), ("anatomy", "CTR drift", 0.05, -inf, 0.02, False),
     ]  # fmt: skip
     gates = pd.DataFrame(rows, columns=["gate", "measure", "value", "low", "high", "passed"])
@@ -85,6 +86,8 @@ def test_the_number_nearest_to_its_limit_decides() -> None:
         ("anatomy", False, "CTR drift 0.05 (≤ 0.02)"),
     ]
     assert pictures.deciding(gates.head(0)) == []
+    failed = gates.head(1).assign(value=0.7, passed=False)
+    assert pictures.deciding(failed) == [("judge", False, "Edema: probability before 0.70 (≤ 0.6)")]
     assert pictures.limits(0.1, 0.9) == "0.1 to 0.9"
 
 

@@ -119,7 +119,8 @@ def _row(
     subjects = test.films["subject_id"].to_numpy(str)
     return {
         **names, "gap_id": part["gap_id"], "sentence": part["sentence"],
-        "slice": ", ".join(f"{name} {value}" for name, value in part["rest"].items()), "finding": part["finding"],
+        "slice": ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in part["rest"].items()),
+        "finding": part["finding"],
         "edits": part["edits"], "real": real.value, "value": found.value, "low": found.low, "high": found.high,
         "p": bootstrap.p_value(difference) if not np.isnan(found.value) else float("nan"), "n": int(inside.sum()),
         "positives": int(positive.sum()), "patients": len(set(subjects[inside])),

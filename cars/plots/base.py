@@ -60,6 +60,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or value != value else f"{value:.{digits}f}"
 
 
+def signed(value: float, digits: int = 3) -> str:
+    """A difference for a label, with its sign."""
+    return f"{value:+.{digits}f}".replace("-", "−")
+
+
 def of_units(n: int, unit: str, source: str) -> str:
     return f"{n:,} {plural(unit, n)}{from_source(source)}"
 

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..metrics import METRICS
-from .base import BLUE, GREY, INK, PALETTE, VERDICTS, finish, from_source, number, safe, short
+from .base import BLUE, GREY, INK, PALETTE, VERDICTS, finish, from_source, number, safe, short, signed
 
 
 def score_dots(
@@ -68,7 +68,7 @@ def gain_forest(
             colour, symbol = VERDICTS.get(str(verdict), (GREY, "circle"))
             y = [f"{b} · {a}" for b, a in zip(part["backbone"], part["arm"])]
             figure.add_trace(_interval(part, y, colour, symbol, str(verdict)), row=row, col=1)
-            texts = [f"{v:+.3f} · {w} · n {int(n):,}" for v, w, n in zip(part["value"], part["verdict"], part["n"])]
+            texts = [f"{signed(v)} · {w} · n {int(n):,}" for v, w, n in zip(part["value"], part["verdict"], part["n"])]
             _label(figure, part, y, texts, row=row)
         reach = 1.15 * float(np.nanmax(np.abs(panel[["low", "high", "value"]].to_numpy(float)))) or 0.01
         figure.add_vline(x=0, line={"color": INK, "width": 1}, row=row, col=1)
@@ -99,7 +99,7 @@ def slice_forest(slices: pd.DataFrame, backbone: str, metric: str, most: int = 1
     ]
     figure = go.Figure(_interval(rows, names, BLUE, "circle", "difference"))
     texts = [
-        f"{v:+.3f} · {int(p)} of {int(n)} test films positive"
+        f"{signed(v)} · {int(p)} of {int(n)} test films positive"
         for v, p, n in zip(rows["value"], rows["positives"], rows["n"])
     ]
     _label(figure, rows, names, texts)
