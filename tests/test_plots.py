@@ -176,7 +176,7 @@ def test_the_rare_combinations_have_their_positives() -> None:
     )  # fmt: skip
     figure = plots.slice_forest(slices, "b", "auprc", most=1, source="phantom")
     assert list(figure.data[0].y) == ["1. Edema among men · real+cars"]
-    assert figure.layout.annotations[0].text == "-0.200 · 4 of 50 test films positive"
+    assert figure.layout.annotations[0].text == "−0.200 · 4 of 50 test films positive"
     assert "50 test films from phantom" in title(figure)
 
 
