@@ -9,6 +9,7 @@ from .rank import score_parts
 from .search import gaps
 from .settings import GapsSettings
 from .tally import CoOccurrence, cooccurrence, counts
+from .tway import tway, unseen_in_train
 
 __all__ = [
     "CoOccurrence",
@@ -21,4 +22,6 @@ __all__ = [
     "gaps",
     "nearest_source_films",
     "score_parts",
+    "tway",
+    "unseen_in_train",
 ]

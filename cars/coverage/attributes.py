@@ -69,10 +69,10 @@ def attributes_of(names: Iterable[str], values: str = "present", races: Iterable
 
     Args:
         names: as `attribute_names` gives them.
-        values: "present": findings form one item each; "all": present, absent and uncertain.
+        values: "present": findings form one item each; "present+absent", "present+uncertain": two; "all": all three.
         races: the race groups that the data set names.
     """
-    finding_values = ("present",) if values == "present" else ("present", "absent", "uncertain")
+    finding_values = ("present", "absent", "uncertain") if values == "all" else tuple(values.split("+"))
     groups = tuple(sorted({r for r in races if r and r != "unknown"}))
     result = []
     for name in names:

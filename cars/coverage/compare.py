@@ -7,13 +7,14 @@ import json
 from typing import Any
 
 from ..workspace import Workspace
-from .attributes import attribute_names
-from .rows import Pattern, PatternCounter, Rows, load_rows
+from . import filters
+from .attributes import attribute_names, attributes_of
+from .rows import Pattern, PatternCounter, Rows, gap_id, in_split, load_rows, narrowed
 from .rules import rules_of, why_impossible
-from .search import gap_id, in_split, search_rows
+from .search import search_rows, threshold_of
 from .sentences import sentence
 from .settings import GapsSettings
-from .tway import T, possible_cells, tway_coverage
+from .tway import possible_cells, tway_coverage, within_bounds
 
 
 def before_after(workspace: Workspace, settings: GapsSettings | None = None) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def before_after(workspace: Workspace, settings: GapsSettings | None = None) -> 
         settings: as for `gaps`; by default those defaults. `split` is always train, `include_synthetic` is both.
 
     Returns: unit, threshold, synthetic_films, synthetic_patients; before and after, each {patients, studies, films,
-    mups (possible ones), impossible, truncated, tway: {m: {t: share}} for m = 1 and τ, t = 1, 2, 3}; gaps: a list of
+    mups (possible ones), impossible, truncated, tway: {m: {t: share}} for m = 1 and τ, t = 1 … 4}; gaps: a list of
     {gap_id, pattern, sentence, before, after (each {patients, studies, films}), needed, closed}, one for each gap that
     was there before, those with the most added films first.
 
@@ -34,15 +35,18 @@ def before_after(workspace: Workspace, settings: GapsSettings | None = None) -> 
     """
     settings = dataclasses.replace(settings or GapsSettings(), split="train")
     names, rules = attribute_names(settings.attributes), rules_of(workspace)
-    # both sides share one domain of races, so that their shares can be compared
     everything = load_rows(workspace, "all", include_synthetic=True)
-    train = in_split(everything, "train")
+    conditions = filters.parse(settings.where)
+    # both sides share one domain of races, so that their shares can be compared
+    attributes = narrowed(attributes_of(names, settings.values, everything["race"].unique()), conditions)
+    train = in_split(everything[filters.mask(everything, conditions)], "train")
     real = train[train["origin"] == "real"].reset_index(drop=True)
     made = train[train["origin"] != "real"]
-    sides = {
-        "before": Rows.of(real, names, settings.values, domain=everything),
-        "after": Rows.of(train, names, settings.values, domain=everything),
-    }
+    sides = {"before": Rows(real, attributes), "after": Rows(train, attributes)}
+    # a share of the films is one of the films that were there before
+    settings = dataclasses.replace(
+        settings, threshold=threshold_of(settings, sides["before"].bags(settings.unit).total), threshold_share=0.0
+    )
     counters = {side: PatternCounter.of(rows) for side, rows in sides.items()}
     result: dict[str, Any] = {
         "unit": settings.unit,
@@ -50,8 +54,7 @@ def before_after(workspace: Workspace, settings: GapsSettings | None = None) -> 
         "synthetic_films": len(made),
         "synthetic_patients": int(made["patient"].nunique()),
     }
-    attributes = sides["before"].attributes
-    cells = {t: possible_cells(attributes, rules, t) for t in T if t <= len(attributes)}
+    cells = {t: possible_cells(attributes, rules, t) for t in within_bounds(attributes)}
     found: list[tuple[int, ...]] = []
     for side, rows in sides.items():
         search = search_rows(rows, settings)
@@ -83,7 +86,7 @@ def _one_gap(
     plural = {"patient": "patients", "study": "studies", "film": "films"}[settings.unit]
     count = sides["after"][plural]
     return {
-        "gap_id": gap_id(pattern),
+        "gap_id": gap_id(pattern, settings.where),
         "pattern": pattern,
         "sentence": sentence(pattern, sides["before"][plural], settings.threshold, settings.unit),
         **sides,

@@ -19,6 +19,7 @@ Level by level, a search that is stopped is complete up to a stated level.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -60,6 +61,7 @@ class Search:
     mups: each a tuple of item numbers, ascending, with its count in `counts`, by level.
     frequent: per level, mask of items (int) → count; level 0 is the empty pattern.
     complete: patterns of up to this many items were all examined. truncated: the search stopped before `max_order`.
+    reason: why it stopped: limit, frequent or seconds.
     """
 
     total: int
@@ -182,6 +184,7 @@ def find_mups(
     max_order: int,
     limit: int = 100_000,
     most_frequent: int = MOST_FREQUENT,
+    seconds: float = float("inf"),
     progress: Progress = silent,
 ) -> Search:
     """All MUPs of up to `max_order` items.
@@ -189,6 +192,7 @@ def find_mups(
     Args:
         attribute: (items,) int, the attribute of each item; two items of one attribute never share a pattern.
         threshold: τ. limit: stop after this many MUPs. most_frequent: stop after this many frequent patterns.
+        seconds: stop after this long, between two prefixes.
         progress: told each level's prefixes; may raise Cancelled.
     """
     search = Search(bags.total)
@@ -204,7 +208,7 @@ def find_mups(
     #: pattern of the level before the last → mask of items that extend it to a frequent pattern
     extends: dict[int, int] = {}
     prefixes: list[tuple[int, ...]] = [()]
-    kept = 0
+    kept, deadline = 0, time.monotonic() + seconds
     for level in range(1, max_order + 1):
         frequent: dict[int, int] = {}
         following: list[tuple[int, ...]] = []
@@ -221,7 +225,7 @@ def find_mups(
             if not later:
                 continue
             counts = walker.counts(prefix)
-            for i in _bits(later):
+            for i in items_of(later):
                 count = int(counts[i])
                 if count >= threshold:
                     frequent[own | 1 << i] = count
@@ -229,10 +233,15 @@ def find_mups(
                 else:
                     search.mups.append((*prefix, i))
                     search.counts.append(count)
-            if len(search.mups) >= limit or kept + len(frequent) > most_frequent:
+            reason = (
+                "limit" if len(search.mups) >= limit
+                else "frequent" if kept + len(frequent) > most_frequent
+                else "seconds" if time.monotonic() > deadline
+                else ""
+            )  # fmt: skip
+            if reason and (done + 1 < len(prefixes) or level < max_order or reason == "limit"):
                 search.frequent.append(frequent)
-                search.truncated = True
-                search.reason = "limit" if len(search.mups) >= limit else "frequent"
+                search.truncated, search.reason = True, reason
                 del search.mups[limit:], search.counts[limit:]
                 return search
         search.frequent.append(frequent)
@@ -245,20 +254,20 @@ def find_mups(
         prefixes = following
         extends = {}
         for own in frequent:
-            for i in _bits(own):
+            for i in items_of(own):
                 rest = own & ~(1 << i)
                 extends[rest] = extends.get(rest, 0) | 1 << i
     return search
 
 
-def _bits(mask: int) -> list[int]:
-    """The set bits of a mask, ascending."""
+def items_of(mask: int) -> tuple[int, ...]:
+    """The items of a mask, ascending: the positions of its set bits."""
     found = []
     while mask:
         low = mask & -mask
         found.append(low.bit_length() - 1)
         mask ^= low
-    return found
+    return tuple(found)
 
 
 class _Walker:

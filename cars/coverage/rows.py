@@ -1,19 +1,42 @@
-"""The films of a workspace as the search sees them: who each row belongs to, and which items it carries."""
+"""The films of a workspace as the search sees them: who each row belongs to, and which items it carries.
+
+Reading 377,110 films takes about a second, and packing them into bit masks another, so the last few tables and packed
+rows stay in memory, each under a key of what it was made from: a search with another τ starts at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
 
+from ..errors import SettingError
+from ..provenance import digest
 from ..workspace import Workspace
-from .attributes import Attribute, attributes_of
+from . import filters
+from .attributes import Attribute, attribute_names, attributes_of
 from .mups import Bags, make_bags, pack
+from .settings import GapsSettings
 
 Pattern = dict[str, str]
+#: Tables that the rows are made from.
+INPUTS = ("films", "edits")
+#: How many tables of films, selections of them, and packed selections stay in memory.
+FRAMES_KEPT, SELECTIONS_KEPT, ROWS_KEPT = 2, 5, 10
+
+
+def pattern_text(pattern: Pattern) -> str:
+    """A pattern as the table `gaps` stores it: JSON, keys sorted."""
+    return json.dumps(pattern, sort_keys=True, ensure_ascii=False)
+
+
+def gap_id(pattern: Pattern, where: str = "") -> str:
+    """The id of a gap: a hash of its pattern and of the filter, so it stays the same from one run to the next."""
+    return digest(pattern, where) if where else digest(pattern)
 
 
 def load_rows(workspace: Workspace, split: str = "all", include_synthetic: bool = False) -> pd.DataFrame:
@@ -26,12 +49,37 @@ def load_rows(workspace: Workspace, split: str = "all", include_synthetic: bool 
     Raises: WorkspaceError when no films were ingested.
     """
     workspace.need("films", "ingest ADAPTER SOURCE")
+    made = include_synthetic and workspace.has("edits")
+    frame = _frame(str(workspace.path), _stamp(workspace, made), made)
+    # a shallow copy: pandas copies a column on the first write, so no caller changes what the next one reads
+    return in_split(frame, split).copy(deep=False)
+
+
+def in_split(frame: pd.DataFrame, split: str) -> pd.DataFrame:
+    """The rows of one split, or all."""
+    return frame if split == "all" else frame[frame["split"] == split].reset_index(drop=True)
+
+
+def _stamp(workspace: Workspace, made: bool) -> str:
+    """What the rows would be read from now; another value means that they must be read again."""
+    parts = [
+        (str(part), part.stat().st_size, part.stat().st_mtime_ns)
+        for table in (INPUTS if made else INPUTS[:1])
+        for part in workspace.parts(table)
+    ]
+    return digest(parts, workspace.records.latest_decisions().to_dict("records") if made else [])
+
+
+@lru_cache(maxsize=FRAMES_KEPT)
+def _frame(path: str, stamp: str, made: bool) -> pd.DataFrame:
+    """Every film of a workspace, with the accepted edits if `made`. stamp: only the key of the memory."""
+    workspace = Workspace(path)
     with workspace.connect() as connection:
-        frame = workspace.query("coverage/rows", connection, split=split)
-        if include_synthetic and workspace.has("edits"):
-            made = workspace.query("coverage/synthetic_rows", connection, split=split)
-            if len(made):
-                frame = pd.concat([frame, made], ignore_index=True)
+        frame = workspace.query("coverage/rows", connection, split="all")
+        if made:
+            edits = workspace.query("coverage/synthetic_rows", connection, split="all")
+            if len(edits):
+                frame = pd.concat([frame, edits], ignore_index=True)
     # "study" and "patient" as numbers: comparing 377,110 strings once is enough
     frame["patient"] = pd.factorize(frame["subject_id"])[0]
     frame["study"] = pd.factorize(frame["study_id"])[0]
@@ -85,10 +133,16 @@ class Rows:
                 n += 1
         return member
 
+    @cached_property
+    def _bags(self) -> dict[str, Bags]:
+        return {}
+
     def bags(self, unit: str) -> Bags:
-        """The rows grouped by patient, study or film, ready for `find_mups`."""
-        units = None if unit == "film" else self.frame[unit].to_numpy()
-        return make_bags(pack(self.member), units, len(self.items))
+        """The rows grouped by patient, study or film, ready for `find_mups`; remembered."""
+        if unit not in self._bags:
+            units = None if unit == "film" else self.frame[unit].to_numpy()
+            self._bags[unit] = make_bags(pack(self.member), units, len(self.items))
+        return self._bags[unit]
 
     def pattern(self, items: Iterable[int]) -> Pattern:
         """Item numbers as {attribute: value}, keys sorted."""
@@ -97,6 +151,54 @@ class Rows:
     def item_numbers(self, pattern: Pattern) -> tuple[int, ...]:
         """The pattern's items, ascending."""
         return tuple(sorted(self.number[item] for item in pattern.items()))
+
+
+def rows_of(workspace: Workspace, settings: GapsSettings, split: str | None = None) -> Rows:
+    """The films that a search with these settings counts, packed; remembered, so treat the result as read only.
+
+    Args:
+        split: another split than the settings'.
+
+    Raises: SettingError for a wrong attribute or filter, or when the filter leaves no attribute to search;
+        WorkspaceError before `ingest`.
+    """
+    workspace.need("films", "ingest ADAPTER SOURCE")
+    made = settings.include_synthetic and workspace.has("edits")
+    names, conditions = attribute_names(settings.attributes), filters.parse(settings.where)
+    return _rows(
+        str(workspace.path), _stamp(workspace, made), made, split or settings.split, names, settings.values,
+        tuple(conditions.items()),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=ROWS_KEPT)
+def _rows(
+    path: str, stamp: str, made: bool, split: str, names: tuple[str, ...], values: str,
+    conditions: tuple[tuple[str, tuple[str, ...]], ...],
+) -> Rows:  # fmt: skip
+    races = _frame(path, stamp, made)["race"].unique()
+    attributes = narrowed(attributes_of(names, values, races), dict(conditions))
+    return Rows(_selection(path, stamp, made, split, conditions), attributes)
+
+
+@lru_cache(maxsize=SELECTIONS_KEPT)
+def _selection(
+    path: str, stamp: str, made: bool, split: str, conditions: tuple[tuple[str, tuple[str, ...]], ...]
+) -> pd.DataFrame:
+    kept = in_split(_frame(path, stamp, made), split)
+    return kept[filters.mask(kept, dict(conditions))].reset_index(drop=True) if conditions else kept
+
+
+def narrowed(attributes: tuple[Attribute, ...], conditions: Mapping[str, tuple[str, ...]]) -> tuple[Attribute, ...]:
+    """The attributes without the values that a filter excludes: no film can have them, so they are no gap.
+
+    Raises: SettingError when none is left.
+    """
+    kept = [replace(a, values=tuple(v for v in a.values if v in conditions.get(a.name, a.values))) for a in attributes]
+    kept = [a for a in kept if a.values]
+    if not kept:
+        raise SettingError("The filter leaves no attribute to search.", "Name more attributes, or filter on others.")
+    return tuple(kept)
 
 
 class PatternCounter:

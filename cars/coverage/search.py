@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -12,16 +14,17 @@ from ..config import as_dict
 from ..progress import Progress, part_of, silent
 from ..provenance import digest, note
 from ..workspace import Workspace, write_json
-from .attributes import attribute_names
+from . import filters
 from .clustering import expected_units
 from .expected import FEWEST_FOR_PRIOR, MOST_FOR_PRIOR, VAGUE, Items, fit_prior, mask_of, shrink
-from .mups import Search, find_mups
+from .mups import MOST_FREQUENT, Search, find_mups, items_of
 from .rank import ranked
 from .reach import Reach, edits_of
-from .rows import Pattern, PatternCounter, Rows, load_rows
+from .rows import PatternCounter, Rows, gap_id, load_rows, pattern_text, rows_of
 from .rules import Rule, rules_of, why_impossible
 from .sentences import sentence
 from .settings import GapsSettings
+from .tway import possible_cells, tway_rows, unseen_cells, within_bounds
 
 IMPOSSIBLE, AS_EXPECTED, RARER = "impossible", "rare as expected", "rarer than expected"
 #: Column → dtype of the table `gaps`, in order.
@@ -31,73 +34,109 @@ COLUMNS = {
     "verdict": "str", "deficit": "int64", "test_films": "int64", "reachable": "int64", "score": "float64",
     "rank": "int64", "unit": "str", "threshold": "int64", "editable": "bool",
 }  # fmt: skip
+#: Combinations that are counted beside the gaps for t-way coverage; `tway` counts more.
+MOST_CELLS_BESIDE = 50_000
+UNITS = {"patient": "patients", "study": "studies", "film": "films"}
+NARROWER = "Lower --max-order, raise --threshold, name fewer --attributes, or use --values present."
 STOPPED = {
-    "limit": "The search stopped at {limit:,} uncovered patterns. It is complete up to {complete} attributes; "
-    "lower --max-order or --threshold, or name fewer --attributes.",
-    "frequent": "The search stopped: too many patterns are frequent. It is complete up to {complete} attributes; "
-    "lower --max-order, raise --threshold, or use --values present.",
+    "limit": "The search stopped at {limit:,} uncovered patterns, the --limit",
+    "frequent": "The search stopped: more than {most:,} patterns have enough {units}",
+    "seconds": "The search stopped after {seconds:,} seconds",
 }
 
 
-def pattern_text(pattern: Pattern) -> str:
-    """A pattern as the table stores it: JSON, keys sorted."""
-    return json.dumps(pattern, sort_keys=True, ensure_ascii=False)
-
-
-def gap_id(pattern: Pattern) -> str:
-    """The id of a pattern's gap: a hash of the pattern alone, so it stays the same from one run to the next."""
-    return digest(pattern)
-
-
-def in_split(frame: pd.DataFrame, split: str) -> pd.DataFrame:
-    """The rows of one split, or all."""
-    return frame if split == "all" else frame[frame["split"] == split].reset_index(drop=True)
+def threshold_of(settings: GapsSettings, units: int) -> int:
+    """τ: the threshold, or the share of the counted units, rounded up and at least 1."""
+    if not settings.threshold_share:
+        return settings.threshold
+    return max(1, math.ceil(round(settings.threshold_share * units, 9)))
 
 
 def search_rows(rows: Rows, settings: GapsSettings, progress: Progress = silent) -> Search:
-    """The engine on these rows."""
+    """The engine on these rows, with the settings' threshold as τ."""
     return find_mups(
         rows.bags(settings.unit), rows.attribute_of_item, settings.threshold,
-        min(settings.max_order, len(rows.attributes)), settings.limit, progress=progress,
+        min(settings.max_order, len(rows.attributes)), settings.limit, seconds=settings.seconds, progress=progress,
     )  # fmt: skip
+
+
+def why_stopped(search: Search, settings: GapsSettings) -> str:
+    """What stopped a search, how far it came, and how to narrow it; empty where it went to its end."""
+    if not search.truncated:
+        return ""
+    text = STOPPED[search.reason].format(
+        limit=settings.limit, most=MOST_FREQUENT, seconds=settings.seconds, units=UNITS[settings.unit]
+    )
+    return f"{text}. Every pattern of up to {search.complete} attributes was examined. {NARROWER}"
 
 
 def gaps(workspace: Workspace, settings: GapsSettings, progress: Progress = silent) -> dict[str, Any]:
     """Find the gaps and publish the table `gaps`, best ranked first.
 
     Returns: mups (list of {gap_id, pattern, count, expected, verdict, sentence}), total (how many are listed),
-    impossible (how many a rule forbids), truncated, hint (why it stopped), complete (patterns of up to so many
-    attributes were all examined), units (how many patients, studies or films were counted), and the settings' unit,
-    threshold and split.
+    impossible (how many a rule forbids), truncated, stopped_by (limit, frequent, seconds or ""), hint (what stopped it
+    and how to narrow), complete (patterns of up to so many attributes were all examined), units (how many patients,
+    studies or films were counted), threshold (τ, also where it was given as a share), tway (rows of `tway` for the
+    counted split; empty where there are too many combinations to count them beside the gaps), unseen (t → how many
+    combinations of t values test films have and no train unit has), and the settings' unit, split, threshold_share and
+    where.
 
-    Raises: SettingError for an unknown attribute or a wrong rule, WorkspaceError before `ingest`.
+    Raises: SettingError for an unknown attribute, a wrong filter or a wrong rule, WorkspaceError before `ingest`.
     """
-    names = attribute_names(settings.attributes)
     rules = rules_of(workspace)
     progress(0, 1000, "Reading the films")
-    frame = load_rows(workspace, "all", settings.include_synthetic)
-    rows = Rows.of(in_split(frame, settings.split), names, settings.values, domain=frame)
-    search = search_rows(rows, settings, part_of(progress, 0.1, 0.6))
-    table, impossible = gather(frame, rows, search, rules, settings, part_of(progress, 0.6, 0.95))
+    rows = rows_of(workspace, settings)
+    asked = dataclasses.replace(settings, threshold=threshold_of(settings, rows.bags(settings.unit).total))
+    search = search_rows(rows, asked, part_of(progress, 0.1, 0.6))
+    frame = filtered(load_rows(workspace, "all", settings.include_synthetic), settings.where)
+    table, impossible = gather(frame, rows, search, rules, asked, part_of(progress, 0.6, 0.9))
+    progress(900, 1000, "Counting combinations")
+    beside = combinations_beside(workspace, settings, rules)
     version = digest(as_dict(settings), [table_fingerprint(workspace)])
     workspace.write_part("gaps", "gaps", table, version)
     inputs = {"films": workspace.version("films"), "rows": digest(table_fingerprint(workspace))}
     write_json(workspace.path / "tables" / "gaps" / version / "note.json", note("gaps", as_dict(settings), inputs))
     workspace.publish("gaps", version)
     progress(1000, 1000, f"{len(table):,} gaps")
-    hint = STOPPED[search.reason].format(limit=settings.limit, complete=search.complete) if search.truncated else ""
     return {
         "mups": listed(table),
         "total": len(table),
         "impossible": impossible,
         "truncated": search.truncated,
-        "hint": hint,
+        "stopped_by": search.reason,
+        "hint": why_stopped(search, settings),
         "complete": search.complete,
         "units": search.total,
         "unit": settings.unit,
-        "threshold": settings.threshold,
+        "threshold": asked.threshold,
+        "threshold_share": settings.threshold_share,
         "split": settings.split,
+        "where": settings.where,
+        **beside,
     }
+
+
+def combinations_beside(workspace: Workspace, settings: GapsSettings, rules: tuple[Rule, ...]) -> dict[str, Any]:
+    """The keys `tway` and `unseen` of the result, for every t whose combinations are few enough."""
+    counted, train, test = (rows_of(workspace, settings, split) for split in (None, "train", "test"))
+    possible = {
+        t: possible_cells(counted.attributes, rules, t) for t in within_bounds(counted.attributes, MOST_CELLS_BESIDE)
+    }
+    return {
+        "tway": tway_rows(counted, possible, settings.unit, settings.split),
+        "unseen": {t: len(unseen_cells(train, test, cells, settings.unit, t)) for t, cells in possible.items()},
+    }
+
+
+def filtered(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The films of a filter, every split. Train films of patients who have validation or test films are dropped with
+    it: the filter may hide those films, and such a patient's are never edited."""
+    if not where:
+        return frame
+    kept_out = frame.loc[frame["split"].isin(["validate", "test"]), "subject_id"].unique()
+    kept = filters.mask(frame, filters.parse(where))
+    kept &= ~((frame["split"] == "train") & frame["subject_id"].isin(kept_out)).to_numpy()
+    return frame[kept].reset_index(drop=True)
 
 
 def table_fingerprint(workspace: Workspace) -> list[Any]:
@@ -148,9 +187,10 @@ def gather(
         patients, studies, films = counter.counts(items)
         verdict = IMPOSSIBLE if reasons[n] else RARER if high[k] < 1 else AS_EXPECTED
         text = sentence(pattern, count, settings.threshold, settings.unit, expected[k])
+        text += f" Counted where {settings.where}." if settings.where else ""
         records.append(
             {
-                "gap_id": gap_id(pattern), "pattern": pattern_text(pattern), "level": len(items),
+                "gap_id": gap_id(pattern, settings.where), "pattern": pattern_text(pattern), "level": len(items),
                 "sentence": f"{text} {reasons[n]}" if reasons[n] else text,
                 "patients": patients, "studies": studies, "films": films, "count": count,
                 "expected": expected[k], "ratio": ratio[k], "low": low[k], "high": high[k], "verdict": verdict,
@@ -197,7 +237,7 @@ def evidence(
 def sample_of(rows: Rows, search: Search, level: int, rules: tuple[Rule, ...]) -> list[Items]:
     """Up to MOST_FOR_PRIOR patterns of a level that were counted and that no rule forbids; the same ones every time."""
     frequent = search.frequent[level] if level < len(search.frequent) else {}
-    cells = [tuple(i for i in range(m.bit_length()) if m >> i & 1) for m in frequent]
+    cells = [items_of(m) for m in frequent]
     cells += [m for m in search.mups if len(m) == level]
     chosen = np.sort(np.random.default_rng(0).permutation(len(cells))[:MOST_FOR_PRIOR])
     return [cells[n] for n in chosen if why_impossible(rows.pattern(cells[n]), rules) is None]

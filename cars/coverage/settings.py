@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..config import setting
 
 UNITS = ("patient", "study", "film")
-VALUES = ("present", "all")
+VALUES = ("present", "present+absent", "present+uncertain", "all")
 SPLITS = ("train", "validate", "test", "all")
 
 
@@ -21,7 +21,7 @@ class GapsSettings:
     )
     values: str = setting(
         "present",
-        "Finding values that form patterns: present, or all three (present, absent, uncertain).",
+        "Finding values that form patterns: present; with absent or uncertain beside it; or all three.",
         choices=VALUES,
     )
     max_order: int = setting(3, "Most attributes in one pattern.", minimum=1, maximum=18)
@@ -33,3 +33,11 @@ class GapsSettings:
     include_impossible: bool = setting(False, "List combinations that the rules forbid, too.")
     include_synthetic: bool = setting(False, "Count accepted synthetic films as well, under their source patient.")
     limit: int = setting(100_000, "Stop after this many uncovered patterns and say so.", minimum=1)
+    threshold_share: float = setting(
+        0.0,
+        "τ as a share of the counted patients, studies or films, rounded up; 0: use the threshold as it is.",
+        minimum=0,
+        maximum=1,
+    )
+    where: str = setting("", "Only films that meet these conditions, for example `view:PA,AP; sex:F`; empty: all.")
+    seconds: int = setting(120, "Stop the search after this long and say so.", minimum=1, maximum=86_400)
