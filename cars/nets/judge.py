@@ -106,7 +106,7 @@ def imagenet_weights(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 #: Architecture → side of the square film that it sees, pixels.
-SIZES = {"small": 128, "efficientnet_lite0": 224}
+SIZES = {"small": 128, "efficientnet_lite0": 160}
 
 
 def build(arch: str, pretrained: bool = False) -> Any:

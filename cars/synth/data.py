@@ -26,7 +26,7 @@ SEGMENT_SIZE = 128
 #: Findings that change the outlines themselves; the outlines are never shown inside their ROI.
 SHAPE_CHANGING = ("Cardiomegaly", "Enlarged Cardiomediastinum", "Pleural Effusion", "Pneumothorax")
 #: Findings that the editor learns late, and how much more often the phantom draws them for it.
-HARD = {"Lung Lesion": 2.5, "Pneumothorax": 1.5, "Pneumonia": 1.5}
+HARD = {"Lung Lesion": 2.5, "Atelectasis": 2.0, "Pneumothorax": 1.5, "Pneumonia": 1.5}
 NO_FINDING = FINDINGS.index("No Finding")
 DISEASES = [n for n, f in enumerate(FINDINGS) if f not in ("No Finding", "Support Devices")]
 

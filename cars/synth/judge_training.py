@@ -28,6 +28,12 @@ F = torch.nn.functional
 SMALL = {"Lung Lesion": 6.0, "Support Devices": 3.0, "Fracture": 3.0, "Pleural Other": 3.0, "Atelectasis": 1.5}
 #: Weights a positive film up to this much where positives are rare.
 MOST_POSITIVE_WEIGHT = 8.0
+#: How a network that starts from ImageNet is trained: its body learns slower than its new head, its positives weigh
+#: (negatives / positives) to this power, and small findings weigh no more than others, for a few hundred real films
+#: hold too few of them to be worth the noise. Compared on validation patients only (docs/synthesis.md).
+BODY_RATE, POSITIVE_POWER = 0.3, 0.5
+#: Decay per step of the averaged weights, which are the ones that are kept.
+EMA = 0.98
 #: An epoch, after which a checkpoint is written, has at most this many films.
 EPOCH_FILMS = 4096
 
@@ -105,12 +111,13 @@ def train_judge(
             "Ingest more films.",
         )
     folder = Path(folder)
-    rate = rate or (2e-3 if arch == "small" else 5e-4)
+    pretrained = arch != "small"
+    rate = rate or (1e-3 if pretrained else 2e-3)
     if start and start.config["arch"] != arch:
         raise DataError(f"A judge {arch!r} cannot start from one of {start.config['arch']!r}.", "Pass one of its kind.")
     settings = {
         "arch": arch, "minutes": minutes, "epochs": epochs, "seed": seed, "batch": batch, "rate": rate,
-        "start": start.revision if start else None,
+        "start": start.revision if start else None, "ema": EMA, "body_rate": BODY_RATE if pretrained else 1.0,
     }  # fmt: skip
     # a digest of every film would read them all twice; labels, sides and a sample of pixels tell two inputs apart
     sample = images[:: max(1, n // 64), ::7, ::7].tobytes().hex()
@@ -122,14 +129,17 @@ def train_judge(
         net.load_state_dict(start.net.state_dict())
     run = _Run(net, SIZES[arch], choose_device(device), rate, seed, folder / "checkpoint.pt", key)
     run.restore()
-    weight = torch.tensor(np.clip(negatives / np.maximum(positives, 1), 1, MOST_POSITIVE_WEIGHT), dtype=torch.float32)
-    scale = torch.tensor([SMALL.get(f, 1.0) * t for f, t in zip(FINDINGS, trained, strict=True)], dtype=torch.float32)
+    rarity = (negatives / np.maximum(positives, 1)) ** (POSITIVE_POWER if pretrained else 1.0)
+    weight = torch.tensor(np.clip(rarity, 1, MOST_POSITIVE_WEIGHT), dtype=torch.float32)
+    small = {} if pretrained else SMALL
+    scale = torch.tensor([small.get(f, 1.0) * t for f, t in zip(FINDINGS, trained, strict=True)], dtype=torch.float32)
     held = np.flatnonzero(validation)
     while not run.ended(minutes, epochs):
         run.epoch(images, target, counts, train, batch, weight, scale, minutes, epochs, progress)
         probability = run.predict(images[held])
         run.keep(validated(probability, labels[held], trained))
         run.save()
+    run.average = run.best
     run.net.load_state_dict(run.best)
     result = validated(run.predict(images[held]), labels[held], trained)
     if not result:
@@ -142,6 +152,18 @@ def train_judge(
         "seconds": round(run.seconds, 1), "loss": run.losses, "code_version": code_version(), "about": about or {},
     }  # fmt: skip
     return _write(folder, run.net, config)
+
+
+def _groups(net: Any) -> list[dict[str, Any]]:
+    """The optimiser's groups: `part` is the share of the rate that each learns at."""
+    head = getattr(getattr(net, "net", None), "classifier", None)
+    if head is None:
+        return [{"params": list(net.parameters()), "part": 1.0}]
+    new = {id(p) for p in head.parameters()}
+    return [
+        {"params": [p for p in net.parameters() if id(p) in new], "part": 1.0},
+        {"params": [p for p in net.parameters() if id(p) not in new], "part": BODY_RATE},
+    ]
 
 
 def build_seeded(arch: str, seed: int) -> Any:
@@ -157,7 +179,10 @@ class _Run:
     def __init__(self, net: Any, size: int, device: str, rate: float, seed: int, file: Path, key: str) -> None:
         self.size, self.device, self.file, self.key, self.rate, self.seed = size, device, file, key, rate, seed
         self.net = net.to(device).to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=rate, weight_decay=0.02)
+        self.optimizer = torch.optim.AdamW(_groups(net), lr=rate, weight_decay=0.02)
+        #: the moving average of the weights and buffers: what is scored and kept
+        self.average = {name: value.detach().clone() for name, value in net.state_dict().items()}
+        self.steps = 0
         self.best: dict[str, Any] = {}
         self.score, self.seconds, self.done = -1.0, 0.0, 0
         self.losses: list[float] = []
@@ -170,6 +195,7 @@ class _Run:
         if state["key"] != self.key:
             return
         self.net.load_state_dict(state["net"])
+        self.average, self.steps = state["average"], state["steps"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.best, self.score, self.losses = state["best"], state["score"], state["losses"]
         self.seconds, self.done = state["seconds"], state["done"]
@@ -178,7 +204,8 @@ class _Run:
         stream = io.BytesIO()
         torch.save(
             {
-                "key": self.key, "net": self.net.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "key": self.key, "net": self.net.state_dict(), "average": self.average, "steps": self.steps,
+                "optimizer": self.optimizer.state_dict(),
                 "best": self.best, "score": self.score, "losses": self.losses,
                 "seconds": self.seconds, "done": self.done,
             },
@@ -213,7 +240,7 @@ class _Run:
             if over >= 1:
                 break
             for group in self.optimizer.param_groups:
-                group["lr"] = self.rate * min(1.0, 15 * over + 0.05) * 0.5 * (1 + math.cos(math.pi * over))
+                group["lr"] = group["part"] * self.rate * min(1.0, 15 * over + 0.05) * 0.5 * (1 + math.cos(math.pi * over))
             rows = order[first : first + batch]
             x = changed(to_input(images[rows], self.size, self.device), generator)
             y = torch.from_numpy(target[rows]).to(self.device)
@@ -227,6 +254,7 @@ class _Run:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
             self.optimizer.step()
+            self._into_average()
             losses.append(float(loss.detach()))
             progress(round(1000 * over), 1000, f"judge: epoch {self.done + 1}, loss {np.mean(losses[-50:]):.3f}")
         self.seconds += time.monotonic() - start
@@ -234,21 +262,34 @@ class _Run:
         self.done += 1
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """(N, 14) probabilities of the network as it is now."""
+        """(N, 14) probabilities of the averaged weights; the network's own come back afterwards."""
+        own = {name: value.detach().clone() for name, value in self.net.state_dict().items()}
+        self.net.load_state_dict(self.average)
         self.net.eval()
         with torch.inference_mode():
             parts = [
                 torch.sigmoid(self.net(to_input(images[k : k + 64], self.size, self.device)).float()).cpu().numpy()
                 for k in range(0, len(images), 64)
             ]
+        self.net.load_state_dict(own)
         return np.concatenate(parts)
+
+    def _into_average(self) -> None:
+        decay = min(EMA, (1 + self.steps) / (10 + self.steps))  # the first steps would else keep the start's weights
+        with torch.no_grad():
+            for name, value in self.net.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - decay)
+                else:
+                    self.average[name].copy_(value)
+        self.steps += 1
 
     def keep(self, result: dict[str, dict[str, Any]]) -> None:
         """Remember the weights when the mean AUROC on the validation films is the best so far."""
         score = float(np.mean([entry["auroc"] for entry in result.values()])) if result else 0.0
         if score > self.score or not self.best:
             self.score = score
-            self.best = {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
+            self.best = {name: value.detach().cpu().clone() for name, value in self.average.items()}
 
 
 def _write(folder: Path, net: Any, config: dict[str, Any]) -> Path:
