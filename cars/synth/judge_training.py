@@ -239,8 +239,9 @@ class _Run:
             over = self.share(time.monotonic() - start, first / len(order), minutes, epochs)
             if over >= 1:
                 break
+            rate = self.rate * min(1.0, 15 * over + 0.05) * 0.5 * (1 + math.cos(math.pi * over))
             for group in self.optimizer.param_groups:
-                group["lr"] = group["part"] * self.rate * min(1.0, 15 * over + 0.05) * 0.5 * (1 + math.cos(math.pi * over))
+                group["lr"] = group["part"] * rate
             rows = order[first : first + batch]
             x = changed(to_input(images[rows], self.size, self.device), generator)
             y = torch.from_numpy(target[rows]).to(self.device)
