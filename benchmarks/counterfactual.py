@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from cars.gates import collateral, passed
 from cars.generators.cars_unet import CarsGenerator
 from cars.imaging import save_png, square
 from cars.phantom import draw_finding, render, sample_anatomy, sample_film, with_finding, without_finding
@@ -29,7 +30,6 @@ from cars.schema import EDITABLE, FINDINGS
 from cars.segmenters import SEGMENTERS
 from cars.synth.data import SEGMENT_SIZE
 from cars.synth.editing import Models, Outcome, Source, edit_films, margin
-from cars.synth.gates import collateral, passed
 from cars.synth.judge import Judge
 from cars.synth.roi import roi_for
 from cars.synth.settings import SynthSettings

@@ -103,19 +103,24 @@ def limits(low: float, high: float) -> str:
     return f"≥ {low:.3g}" if below else f"≤ {high:.3g}" if above else ""
 
 
-def deciding(gates: pd.DataFrame) -> list[tuple[str, bool, str]]:
+def deciding(gates: pd.DataFrame) -> list[tuple[str, bool | None, str]]:
     """(gate, whether it passed, the number that decides) for each gate of one edit, in the order of the rows.
 
-    gates: gate, measure, value, low, high, passed. The deciding number is the one nearest to its limit, or furthest
-    beyond it; measures without a limit decide nothing, nor does the source film's probability unless it fails.
+    gates: gate, measure, value, low, high, passed (null where nothing was decided; a gate of such rows only is None).
+    The deciding number is the one nearest to its limit, or furthest beyond it; measures without a limit decide
+    nothing, nor does the source film's probability unless it fails.
     """
     found = []
     for gate in dict.fromkeys(gates["gate"]):
         rows = gates[gates["gate"] == gate].to_dict("records")
-        edited = [r for r in rows if not (r["passed"] and str(r["measure"]).endswith(" before"))]
-        row = min(edited or rows, key=lambda r: min(r["value"] - r["low"], r["high"] - r["value"]))
-        text = f"{row['measure']} {row['value']:.2f} ({limits(row['low'], row['high'])})"
-        found.append((str(gate), all(r["passed"] for r in rows), text))
+        decided = [bool(r["passed"]) for r in rows if not pd.isna(r["passed"])]
+        edited = [r for r in rows if r["passed"] is False or not str(r["measure"]).endswith(" before")] or rows
+        measured = [r for r in edited if not np.isnan(r["value"])] or edited
+        row = min(measured, key=lambda r: min(r["value"] - r["low"], r["high"] - r["value"]))
+        number = "" if np.isnan(row["value"]) else f" {row['value']:.2f}"
+        limit = limits(row["low"], row["high"])
+        text = f"{row['measure']}{number}" + (f" ({limit})" if limit else "")
+        found.append((str(gate), all(decided) if decided else None, text))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cars import coverage, jobs, pictures, synth
+from cars import coverage, gates, jobs, pictures, synth
 from cars.coverage.sentences import describe
 from cars.errors import CarsError
 from cars.workspace import Workspace
@@ -27,13 +27,7 @@ from pages._common import (
     watch,
 )
 
-GATES = ("judge", "anatomy", "outside", "sham")
-GATE_HELP = {
-    "judge": "An independent classifier sees the change.",
-    "anatomy": "Lungs and heart keep their shape, except where the finding itself changes them.",
-    "outside": "Nothing changes outside the region of interest.",
-    "sham": "The same edit without the finding must not convince the judge.",
-}
+GATES = gates.names()
 PER_PAGE = 5
 
 
@@ -120,22 +114,32 @@ def filtered(table: pd.DataFrame) -> pd.DataFrame:
     return left[shown]
 
 
-def badges(gates: pd.DataFrame) -> None:
-    """One badge a gate with the number that decides; all its numbers in the help."""
+def badges(measures: pd.DataFrame) -> None:
+    """One badge a gate with the number that decides; all its numbers in the help. Grey: it decided nothing."""
     with st.container(horizontal=True):
-        for gate, passed, number in pictures.deciding(gates):
-            rows = gates[gates["gate"] == gate]
+        for gate, passed, number in pictures.deciding(measures):
+            rows = measures[measures["gate"] == gate]
             lines = [
                 f"{plain(row.measure)}: {row.value:.3f} {plain(pictures.limits(row.low, row.high))}"
-                for row in rows.itertuples()
-            ]
-            st.badge(
-                f"{'✓' if passed else '✗'} {gate}: {plain(number)}", color="green" if passed else "red",
-                help="  \n".join([GATE_HELP.get(gate, ""), *lines]),
-            )  # fmt: skip
+                for row in rows.itertuples() if row.value == row.value
+            ]  # fmt: skip
+            told = [gates.GATES.get(gate).help if gate in GATES else ""]
+            told += ["Not asked for here: the number is only kept."] if passed is None and lines else []
+            sign, colour = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "gray")}[passed]
+            st.badge(f"{sign} {gate}: {plain(number)}", color=colour, help="  \n".join([*told, *lines]))
 
 
-def one_edit(workspace: Workspace, edit: Any, source: str | None, gates: pd.DataFrame) -> None:
+def doubt(rows: pd.DataFrame) -> None:
+    """How far the tries and the judges disagree on each changed finding."""
+    for row in rows.itertuples():
+        st.caption(
+            f"Uncertainty of {plain(row.finding)}: {row.total:.2f} bits, of which {row.mutual:.2f} is disagreement "
+            f"({row.k} tr{'y' if row.k == 1 else 'ies'} × {row.m} judge{'' if row.m == 1 else 's'}).",
+            help="0: all agree and are sure. 1: it could be either. Doubt that all share is not disagreement.",
+        )
+
+
+def one_edit(workspace: Workspace, edit: Any, source: str | None, measures: pd.DataFrame, doubts: pd.DataFrame) -> None:
     """Source, edit, difference and ROI side by side, the gates, and the decision."""
     with st.container(border=True):
         age = f" · {edit.age:.0f}" if edit.age == edit.age else ""
@@ -155,7 +159,8 @@ def one_edit(workspace: Workspace, edit: Any, source: str | None, gates: pd.Data
             )  # fmt: skip
             for column, (name, picture) in zip(st.columns(4), named):
                 column.image(picture, name, width="stretch", alt=f"{name}: {what(json.loads(edit.findings))}")
-        badges(gates)
+        badges(measures)
+        doubt(doubts)
         decide(workspace, edit)
 
 
@@ -191,12 +196,15 @@ def show_edits(workspace: Workspace, plan_id: str | None) -> None:
     pages = max(1, -(-len(table) // PER_PAGE))
     page = st.number_input(f"Page of {pages:,}", 1, pages, 1, key="edit-page", width=160) if pages > 1 else 1
     part = table.iloc[(page - 1) * PER_PAGE : page * PER_PAGE]
-    key = stamp(workspace, "films", "edits", "gates")
-    gates = query(key, "browse/gates", ids=list(part["edit_id"])) if workspace.has("gates") else pd.DataFrame()
+    key = stamp(workspace, "films", "edits", "gates", "uncertainty")
+    none = pd.DataFrame(columns=["edit_id", "gate"])
+    ids = list(part["edit_id"])
+    measures = query(key, "browse/gates", ids=ids, names=GATES) if workspace.has("gates") else none
+    doubts = query(key, "browse/uncertainty", ids=ids) if workspace.has("uncertainty") else none
     paths = query(key, "browse/source_paths", ids=list(part["source_dicom_id"])).set_index("dicom_id")["path"]
     for edit in part.itertuples():
-        rows = gates[gates["edit_id"] == edit.edit_id] if len(gates) else pd.DataFrame(columns=["gate"])
-        one_edit(workspace, edit, paths.get(edit.source_dicom_id), rows)
+        own = [frame[frame["edit_id"] == edit.edit_id] for frame in (measures, doubts)]
+        one_edit(workspace, edit, paths.get(edit.source_dicom_id), *own)
 
 
 workspace = current()

@@ -12,7 +12,7 @@ LEVELS = [
         "workspace", "catalog", "records", "provenance", "progress", "weights", "imaging", "filmcache", "torchbox",
         "jobs", "engines", "phantom", "nets",
     },
-    {"datasets", "backbones", "generators", "segmenters", "metrics"},
+    {"datasets", "backbones", "generators", "segmenters", "metrics", "gates"},
     {"ingest", "embed", "index", "coverage", "synth", "evaluate", "export"},
     {"plots", "pictures", "stages"},
     {"verbs", "cli", "__main__", "demo", "serve", "doctor"},

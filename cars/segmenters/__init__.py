@@ -48,3 +48,12 @@ def ctr(masks: np.ndarray) -> float:
         return float("nan")
     heart, thorax = (np.flatnonzero(m.any(axis=0)) for m in (masks[HEART], lungs))
     return float((heart[-1] - heart[0] + 1) / (thorax[-1] - thorax[0] + 1))
+
+
+def grow(mask: np.ndarray, radius: float) -> np.ndarray:
+    """Every pixel within `radius` pixels of a bool (H, W) mask."""
+    from scipy import ndimage
+
+    if not mask.any():
+        return mask.copy()
+    return ndimage.distance_transform_edt(~mask) <= radius

@@ -2,7 +2,8 @@
 
     settings  planning  generator_training  run     the verbs
     data  training                                  what the editor learns from, and how
-    editing  roi  gates  judge  models              one edit: where, how, and whether it may count
+    editing  roi  gating  judge  models             one edit: where, how, and whether it may count
+    uncertainty                                     how far seeds and judges agree on it
     tables  preview                                 for pages
 """
 

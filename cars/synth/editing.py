@@ -15,17 +15,23 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, ResourceError, SettingError
-from ..generators import EditRequest, composite
+from ..gates import Gate, Measure, passed
+from ..generators import MODES, EditRequest, composite
 from ..imaging import Placement, square
 from ..schema import ABSENT, FINDINGS, NOT_MENTIONED, PRESENT, after_edit
 from .data import SEGMENT_SIZE, SHAPE_CHANGING, shrink
-from .gates import Edited, Gate, passed, run_gates
+from .gating import Edited, run_gates
 from .roi import feather, roi_for
 from .settings import SynthSettings
+from .uncertainty import uncertainty_rows
 
 #: Most guidance of findings that are overdone with more: with 3 an inserted edema is 2.5 dB further from the phantom's
 #: truth than the unedited film, with 1.7 it is 3.3 dB nearer (benchmarks/counterfactual.py, n = 5).
 MOST_GUIDANCE = {"Edema": 1.7}
+
+
+#: Between the seeds of one film's attempts.
+SEED_STEP = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Source:
 
     film: uint8 (H, W), MONOCHROME2. labels: finding → code, all 14. changes: finding → "insert" or "delete".
     roi: bool (128, 128) on the padded square, where one was drawn by hand; else it follows from the changes.
+    subject_id: whose film it is; an edit must not be a near copy of another patient's.
     """
 
     film: np.ndarray
@@ -44,6 +51,7 @@ class Source:
     age: float | None = None
     seed: int = 0
     roi: np.ndarray | None = None
+    subject_id: str = ""
 
 
 @dataclass
@@ -57,7 +65,9 @@ class Outcome:
     masks: np.ndarray | None = None  # (3, 128, 128) bool, of the source
     mode: str = ""
     seed: int = 0
-    gates: list[Gate] = field(default_factory=list)
+    gates: list[Measure] = field(default_factory=list)
+    #: of each changed finding, as `uncertainty.uncertainty_rows` gives it
+    uncertainty: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
@@ -67,11 +77,18 @@ class Outcome:
 
 @dataclass
 class Models:
-    """What an edit needs, loaded: a generator, a segmenter, and a judge that no backbone under test is."""
+    """What an edit needs, loaded: a generator, a segmenter, and a judge that no backbone under test is.
+
+    judges: those that an edit's uncertainty is taken over; empty means the judge alone. gates: None means all, with
+    their defaults. neighbours: `gating.Neighbours`; None means that near copies are not looked for.
+    """
 
     generator: Any
     segmenter: Any
     judge: Any
+    judges: Sequence[Any] = ()
+    gates: Sequence[Gate] | None = None
+    neighbours: Any = None
 
 
 @dataclass
@@ -171,12 +188,19 @@ def margin(probabilities: np.ndarray, thresholds: np.ndarray, changes: dict[str,
     return -1.0 if np.isnan(least) else least
 
 
-def attempts(settings: SynthSettings, seed: int) -> list[tuple[str, int]]:
-    """(mode, seed) of each attempt in order. Seeds of one film are far from those of another."""
-    inpaints = [("inpaint", seed + 1_000_003 * k) for k in range(settings.seeds)]
-    if settings.mode == "inpaint":
-        return inpaints
-    return [("inversion", seed)] + (inpaints if settings.mode == "auto" else [])
+def attempts(settings: SynthSettings, seed: int, modes: Sequence[str] = MODES) -> list[tuple[str, int]]:
+    """(mode, seed) of each attempt in order, in the modes that a generator has. Seeds of one film are far from those of
+    another. Raises: SettingError when the generator lacks the mode that is asked for."""
+    if settings.mode not in ("auto", *modes):
+        raise SettingError(f"This generator cannot edit by {settings.mode}.", f"Choose auto or {', '.join(modes)}.")
+    wanted = modes if settings.mode == "auto" else (settings.mode,)
+    inpaints = [("inpaint", seed + SEED_STEP * k) for k in range(settings.seeds)]
+    return ([("inversion", seed)] if "inversion" in wanted else []) + (inpaints if "inpaint" in wanted else [])
+
+
+def modes_of(generator: Any) -> Sequence[str]:
+    """The modes in which a generator edits: all, unless it says otherwise."""
+    return getattr(generator, "modes", MODES)
 
 
 def edit_films(sources: Sequence[Source], models: Models, settings: SynthSettings) -> list[Outcome]:
@@ -199,7 +223,7 @@ def edit_films(sources: Sequence[Source], models: Models, settings: SynthSetting
             work[n] = _Work(source, found.masks[n], roi, models.generator.size)
         except DataError as error:
             outcomes[n].error = error.message
-    for k in range(len(attempts(settings, 0))):
+    for k in range(len(attempts(settings, 0, modes_of(models.generator)))):
         pending = [w for w in work.values() if not any(t.margin >= 0 for t in w.tries)]
         _attempt(pending, k, models, settings)
     for n, w in work.items():
@@ -208,18 +232,66 @@ def edit_films(sources: Sequence[Source], models: Models, settings: SynthSetting
             outcomes[n], edited=best.edited, roi=w.roi, sham=w.sham, mode=best.request.mode, seed=best.request.seed
         )
     gated = [
-        Edited(w.source.film, w.best.edited, w.roi, w.source.changes, w.sham, w.best.drift) for w in work.values()
+        Edited(w.source.film, w.best.edited, w.roi, w.source.changes, w.sham, w.best.drift, w.source.subject_id)
+        for w in work.values()
     ]
-    for n, rows in zip(work, run_gates(gated, models.judge, models.segmenter)):
+    for n, rows in zip(work, run_gates(gated, models.judge, models.segmenter, models.gates, models.neighbours)):
         outcomes[n].gates = rows
+    judges = models.judges or [models.judge]
+    draws = drawn_again([(w, w.best.edited, w.best.request.mode) for w in work.values()], models, settings)
+    for w, n, again in zip(work.values(), work, draws):
+        films = again or [t.edited for t in w.tries]
+        outcomes[n].uncertainty = uncertainty_rows(films, w.source.changes, judges)
     return outcomes
+
+
+def uncertainty_of(
+    sources: Sequence[Source],
+    edited: Sequence[np.ndarray],
+    modes: Sequence[str],
+    models: Models,
+    settings: SynthSettings,
+) -> list[list[dict[str, Any]]]:
+    """The uncertainty of edits made before, over settings.uncertainty seeds: rows of `uncertainty_rows` for each.
+
+    sources: of edits that were made, so their outlines are trusted. edited: the films, at the sources' size.
+    """
+    squares = np.stack([square(s.film, SEGMENT_SIZE) for s in sources])
+    masks = models.segmenter.masks(squares).masks
+    work = [
+        _Work(s, m, s.roi if s.roi is not None else region(s, m, q, models.judge), models.generator.size)
+        for s, m, q in zip(sources, masks, squares)
+    ]
+    draws = drawn_again(list(zip(work, edited, modes)), models, settings)
+    judges = models.judges or [models.judge]
+    return [uncertainty_rows(films, source.changes, judges) for films, source in zip(draws, sources)]
+
+
+def drawn_again(
+    made: Sequence[tuple[_Work, np.ndarray, str]], models: Models, settings: SynthSettings
+) -> list[list[np.ndarray]]:
+    """settings.uncertainty films of each edit: the edit itself and others in its mode with other seeds.
+
+    made: work, edited film and mode of each. Returns: a list of films for each; empty ones when no seeds are asked for.
+    """
+    extra = max(0, settings.uncertainty - 1)
+    requests = [
+        w.request(mode, w.source.seed + SEED_STEP * (1_000 + k), settings) for w, _, mode in made for k in range(extra)
+    ]
+    results = _edit(models.generator, requests, settings.batch)
+    films = []
+    for n, (w, edited, _) in enumerate(made):
+        again = [w.paste(r.edited, settings.feather) for r in results[n * extra : (n + 1) * extra]]
+        films.append([edited, *again] if settings.uncertainty else [])
+    return films
 
 
 def _attempt(pending: list[_Work], number: int, models: Models, settings: SynthSettings) -> None:
     """Attempt `number` at each pending source: edit, sham, and what the judge says of both."""
     if not pending:
         return
-    requests = [w.request(*attempts(settings, w.source.seed)[number], settings) for w in pending]
+    modes = modes_of(models.generator)
+    requests = [w.request(*attempts(settings, w.source.seed, modes)[number], settings) for w in pending]
     results = _edit(models.generator, [*requests, *(r.sham() for r in requests)], settings.batch)
     tries = []
     for n, (w, request) in enumerate(zip(pending, requests)):

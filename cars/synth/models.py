@@ -5,13 +5,16 @@ models/<kind>/<key>/ holds a model; models/<kind>/CURRENT names the key that cou
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
+from ..errors import MissingDependency, WorkspaceError
 from ..generators import GENERATORS
 from ..segmenters import SEGMENTERS
 from ..workspace import Workspace, write_text
 from .judge import Judge
+from .settings import SynthSettings
 
 
 def current(workspace: Workspace, kind: str) -> Path | None:
@@ -34,6 +37,34 @@ def workspace_judge(workspace: Workspace, judge: Any = None, device: str = "auto
     if judge is None or isinstance(judge, str | Path):
         return Judge.load(judge or current(workspace, "judge"), device)
     return judge
+
+
+def workspace_judges(workspace: Workspace, settings: SynthSettings, judge: Any) -> list[Any]:
+    """The judges that an edit's uncertainty is taken over, each once; the first is `judge`, the one that gates.
+
+    settings.judges: folders, "own" and "packaged", separated by commas, or a list of judges; empty takes the gating
+    judge, the workspace's own and the packaged one, unless the gating judge is an object.
+    Raises: WorkspaceError for "own" in a workspace that has trained no judge.
+    """
+    if not isinstance(settings.judges, str):
+        others = list(settings.judges)
+    elif settings.judges:
+        others = []
+        for name in settings.judges.split(","):
+            folder: Path | str | None = name.strip()
+            if folder == "own":
+                folder = current(workspace, "judge")
+                if folder is None:
+                    raise WorkspaceError("This workspace has no judge of its own.", "Run `cars train-generator` first.")
+            others.append(Judge.load(None if folder == "packaged" else folder, settings.device))
+    elif settings.judge is None or isinstance(settings.judge, str | Path):
+        own = current(workspace, "judge")
+        others = [Judge.load(own, settings.device)] if own else []
+        with contextlib.suppress(MissingDependency):
+            others.append(Judge.load(None, settings.device))
+    else:
+        others = []
+    return list({each.revision: each for each in [judge, *others]}.values())
 
 
 def workspace_generator(workspace: Workspace, name: Any = "cars", device: str = "auto") -> Any:

@@ -13,9 +13,8 @@ from ..provenance import digest
 from ..schema import after_edit
 from ..workspace import Workspace
 from .data import refuse_other_splits
-from .editing import Models, check_changes, edit_films
-from .models import workspace_generator, workspace_judge, workspace_segmenter
-from .run import source_of
+from .editing import check_changes, edit_films
+from .run import source_of, workspace_models
 from .settings import SynthSettings
 
 
@@ -34,8 +33,9 @@ def preview(
         settings: generator, segmenter, judge, mode, steps and device (default: the verb's); `guidance` here counts.
 
     Returns: "source", "edited", "sham" uint8 (H, W); "difference" int16 (H, W), edited − source; "roi" bool (H, W);
-    "masks" bool (3, 128, 128) on the padded square; "gates" (list of gates.Gate); "passed"; "mode"; "labels" after the
-    edit; "error" (text or None: then only source, masks and error are there).
+    "masks" bool (3, 128, 128) on the padded square; "gates" (list of gates.Measure); "uncertainty" (rows of
+    uncertainty.uncertainty_rows); "passed"; "mode"; "labels" after the edit; "error" (text or None: then only source,
+    masks and error are there).
     Raises: DataError for an unknown film or one that may not be edited, SettingError for an edit that does not fit it.
     """
 
@@ -53,12 +53,7 @@ def preview(
     refuse_other_splits(workspace, [row["subject_id"]])
     source = source_of(decode(row["path"]), row, dict(findings), int(digest(dicom_id, seed, length=7), 16))
     check_changes(source.labels, source.changes)
-    models = Models(
-        workspace_generator(workspace, settings.generator, settings.device),
-        workspace_segmenter(settings.segmenter, settings.device),
-        workspace_judge(workspace, settings.judge, settings.device),
-    )
-    [outcome] = edit_films([source], models, settings)
+    [outcome] = edit_films([source], workspace_models(workspace, settings), settings)
     shown: dict[str, Any] = {"source": source.film, "masks": outcome.masks, "error": outcome.error}
     if outcome.edited is not None:
         shown |= {
@@ -67,6 +62,7 @@ def preview(
             "difference": outcome.edited.astype(np.int16) - source.film.astype(np.int16),
             "roi": outcome.roi,
             "gates": outcome.gates,
+            "uncertainty": outcome.uncertainty,
             "passed": outcome.passed,
             "mode": outcome.mode,
             "labels": after_edit(source.labels, source.changes),

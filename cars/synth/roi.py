@@ -16,17 +16,10 @@ import numpy as np
 from scipy import ndimage
 
 from ..errors import DataError, SettingError
-from ..segmenters import HEART, LEFT_LUNG, RIGHT_LUNG
+from ..segmenters import HEART, LEFT_LUNG, RIGHT_LUNG, grow
 
 SIDES = ("left", "right")
 DIRECTIONS = ("insert", "delete")
-
-
-def grow(mask: np.ndarray, radius: float) -> np.ndarray:
-    """Every pixel within `radius` pixels of a bool (H, W) mask."""
-    if not mask.any():
-        return mask.copy()
-    return ndimage.distance_transform_edt(~mask) <= radius
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """The verb synth: make the edits of a plan, pass each through the gates, and file films, edits and gates.
 
-A plan is cut into fixed chunks. A chunk's films are written first, then its part of `gates`, then its part of `edits`,
-which makes it count; both parts are named by the hash of the chunk's edit ids, and these by everything that decides
-what an edit looks like. So a run that was killed goes on with the first chunk that is not there, and no edit is lost or
-doubled.
+A plan is cut into fixed chunks. A chunk's films are written first, then its parts of `uncertainty` and `gates`, then
+its part of `edits`, which makes it count; the parts are named by the hash of the chunk's edit ids, and these by
+everything that decides what an edit looks like. So a run that was killed goes on with the first chunk that is not
+there, and no edit is lost or doubled. Where the gates' thresholds have changed since, or the films have got vectors,
+the edits that are there are gated again and not made again.
 """
 
 from __future__ import annotations
@@ -11,24 +12,28 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from ..config import as_dict
 from ..errors import DataError, FilmError, WorkspaceError
+from ..gates import gates_of, passed
+from ..gates import names as gate_names
 from ..imaging import decode, save_png
 from ..progress import Progress, silent
 from ..provenance import code_version, digest
 from ..schema import COLUMN_OF, after_edit
 from ..workspace import Workspace
 from .data import refuse_other_splits
-from .editing import Models, Outcome, Source, edit_films
-from .gates import GATES
-from .models import workspace_generator, workspace_judge, workspace_segmenter
+from .editing import Models, Outcome, Source, edit_films, uncertainty_of
+from .gating import Edited, revision_of, run_gates, workspace_neighbours
+from .models import workspace_generator, workspace_judge, workspace_judges, workspace_segmenter
 from .settings import SynthSettings
-from .tables import EDITS, GATE_ROWS
+from .tables import EDITS, GATE_ROWS, UNCERTAINTY
 
 #: Edits that are committed together.
 CHUNK = 8
@@ -37,28 +42,47 @@ CHUNK = 8
 def synth(workspace: Workspace, settings: SynthSettings, progress: Progress = silent) -> dict[str, Any]:
     """Make the edits of one plan.
 
-    Returns: {"plan_id", "requested", "edited", "passed", "by_gate": {gate: [passed, edited]}, "by_finding": {finding:
-    {"insert": [passed, tried], "delete": [passed, tried]}}, "errors": {reason: count}}, over the whole plan.
+    Returns: {"plan_id", "requested", "edited", "passed", "by_gate": {gate: [passed, those for which it decided]},
+    "by_finding": {finding: {"insert": [passed, tried], "delete": [passed, tried]}}, "errors": {reason: count}}, over
+    the whole plan. A gate that is not required, or had nothing to measure, decides nothing.
     Raises: WorkspaceError without a plan, DataError when a source is not a train film, ResourceError when disk or
     memory run out; what is finished is kept and a second run goes on.
     """
     plan_id = settings.plan or _latest(workspace)
     items = workspace.records.plan_items(plan_id)
     films = _sources(workspace, items)
-    models = Models(
-        workspace_generator(workspace, settings.generator, settings.device),
-        workspace_segmenter(settings.segmenter, settings.device),
-        workspace_judge(workspace, settings.judge, settings.device),
-    )
+    models = workspace_models(workspace, settings)
+    gating = revision_of(models.gates or (), models.neighbours)
     rows = [_row(item, films.loc[item["source_dicom_id"]], models, settings) for item in items.to_dict("records")]
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
         part = digest([row["edit_id"] for row in chunk])
+        progress(start, len(rows), "editing films")
         if not workspace.has_part("edits", part):
-            progress(start, len(rows), "editing films")
-            _chunk(workspace, part, chunk, films, models, settings)
+            _chunk(workspace, part, [{**row, "gating": gating} for row in chunk], films, models, settings)
+            continue
+        made = pd.read_parquet(workspace.part_path("edits", part))
+        if "gating" not in made or (made["gating"].fillna("") != gating)[made["error"].isna()].any():
+            progress(start, len(rows), "gating films again")
+            _gate_again(workspace, part, made, films, models, gating)
+        if settings.uncertainty and not workspace.has_part("uncertainty", _name(part, settings, models)):
+            progress(start, len(rows), "drawing seeds for the uncertainty")
+            _draw_again(workspace, part, made, films, models, settings)
     progress(len(rows), len(rows), "editing films")
     return {"plan_id": plan_id, "requested": len(rows), **_summary(workspace, [row["edit_id"] for row in rows])}
+
+
+def workspace_models(workspace: Workspace, settings: SynthSettings) -> Models:
+    """Everything that these settings name, loaded. Raises: what the loaders raise; SettingError for wrong [gates]."""
+    judge = workspace_judge(workspace, settings.judge, settings.device)
+    return Models(
+        workspace_generator(workspace, settings.generator, settings.device),
+        workspace_segmenter(settings.segmenter, settings.device),
+        judge,
+        workspace_judges(workspace, settings, judge),
+        gates_of(workspace.file_settings),
+        workspace_neighbours(workspace, settings.device),
+    )
 
 
 def _latest(workspace: Workspace) -> str:
@@ -110,7 +134,7 @@ def _row(item: dict[str, Any], film: pd.Series, models: Models, settings: SynthS
         "mode": settings.mode, "seed": int(item["seed"]), "steps": settings.steps, "guidance": settings.guidance,
         "film_path": f"{folder}/{edit_id}.png", "roi_path": f"{folder}/{edit_id}.roi.png",
         "sham_path": f"{folder}/{edit_id}.sham.png", "rows": None, "columns": None, "passed": False, "error": None,
-        "origin": "synthetic", "created": None, "code_version": code_version(),
+        "origin": "synthetic", "created": None, "code_version": code_version(), "gating": None,
     }  # fmt: skip
 
 
@@ -118,7 +142,8 @@ def source_of(film: np.ndarray, row: Any, changes: dict[str, str], seed: int) ->
     """A source from a decoded film and its row of `films`."""
     age = None if row["age"] is None or row["age"] != row["age"] else float(row["age"])
     labels = {f: int(row[c]) for f, c in COLUMN_OF.items()}
-    return Source(film, labels, changes, str(row["view"]), str(row["sex"]), age, seed)
+    view, sex, subject = (str(row[k]) for k in ("view", "sex", "subject_id"))
+    return Source(film, labels, changes, view, sex, age, seed, subject_id=subject)
 
 
 def _chunk(
@@ -138,14 +163,92 @@ def _chunk(
         except FilmError as error:
             row["error"] = error.message
     gates: list[dict[str, Any]] = []
+    doubts: list[dict[str, Any]] = []
     if sources:
         for n, outcome in zip(sources, edit_films(list(sources.values()), models, settings)):
             rows[n] = _finish(workspace, rows[n], sources[n], outcome)
             gates += [{"edit_id": rows[n]["edit_id"], **vars(gate)} for gate in outcome.gates]
+            doubts += [{"edit_id": rows[n]["edit_id"], **doubt} for doubt in outcome.uncertainty]
     now = time.time()
     made = [{**row, "film_path": None, "roi_path": None, "sham_path": None} if row["error"] else row for row in rows]
+    workspace.write_part("uncertainty", _name(part, settings, models), UNCERTAINTY.table(doubts))
     workspace.write_part("gates", part, GATE_ROWS.table(gates))
     workspace.write_part("edits", part, EDITS.table([{**row, "created": now} for row in made]))
+
+
+def _name(part: str, settings: SynthSettings, models: Models) -> str:
+    """The part of `uncertainty` of one chunk: it follows from the seeds and the judges too."""
+    return digest(part, settings.uncertainty, [judge.revision for judge in models.judges])
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _again(films: pd.DataFrame, rows: list[dict[str, Any]]) -> list[Source]:
+    """The sources of edits that were made. Raises: FilmError for a source that is gone or damaged since."""
+    found = [films.loc[row["source_dicom_id"]] for row in rows]
+    return [
+        source_of(decode(film["path"]), film, json.loads(row["findings"]), int(row["seed"]))
+        for film, row in zip(found, rows)
+    ]
+
+
+def _gate_again(
+    workspace: Workspace, part: str, made: pd.DataFrame, films: pd.DataFrame, models: Models, gating: str
+) -> None:
+    """Gate the films of a finished chunk again; what was measured before paste-back stays as it was."""
+    rows = _records(made[made["error"].isna()])
+    old = pd.read_parquet(workspace.part_path("gates", part))
+    drift = old[old["measure"] == "drift before paste-back"].set_index("edit_id")["value"]
+    edits = []
+    for row, source in zip(rows, _again(films, rows)):
+        edited, roi, sham = (_stored(workspace.path / row[k]) for k in ("film_path", "roi_path", "sham_path"))
+        known = float(drift.get(row["edit_id"], float("nan")))
+        edits.append(Edited(source.film, edited, roi > 0, source.changes, sham, known, source.subject_id))
+    found = dict(
+        zip([row["edit_id"] for row in rows],
+            run_gates(edits, models.judge, models.segmenter, models.gates, models.neighbours))
+    )  # fmt: skip
+    gates = [{"edit_id": edit_id, **vars(gate)} for edit_id, each in found.items() for gate in each]
+    verdicts = [
+        {**row, "passed": row["edit_id"] in found and passed(found[row["edit_id"]]), "gating": gating}
+        for row in _records(made.astype(object).where(made.notna(), None))
+    ]
+    workspace.write_part("gates", part, GATE_ROWS.table(gates))
+    workspace.write_part("edits", part, EDITS.table(verdicts))
+
+
+def _stored(path: Path) -> np.ndarray:
+    """An image that `synth` wrote, uint8 (H, W). Raises: FilmError when it is gone."""
+    try:
+        with Image.open(path) as image:
+            return np.array(image.convert("L"))
+    except OSError as error:
+        raise FilmError(
+            f"The image {path.name} of an edit cannot be read.",
+            "Restore films/synthetic, or make a new plan.",
+            "missing",
+        ) from error
+
+
+def _draw_again(
+    workspace: Workspace,
+    part: str,
+    made: pd.DataFrame,
+    films: pd.DataFrame,
+    models: Models,
+    settings: SynthSettings,
+) -> None:
+    """The uncertainty of a finished chunk over more seeds."""
+    rows = _records(made[made["error"].isna()])
+    # the seed of `edits` is that of the attempt that was kept; the plan's own decides where the ROI lies
+    plan = workspace.records.plan_items(rows[0]["plan_id"]).set_index("item")["seed"] if rows else {}
+    edited = [_stored(workspace.path / row["film_path"]) for row in rows]
+    sources = _again(films, [{**row, "seed": plan[row["item"]]} for row in rows])
+    found = uncertainty_of(sources, edited, [row["mode"] for row in rows], models, settings) if rows else []
+    doubts = [{"edit_id": row["edit_id"], **doubt} for row, each in zip(rows, found) for doubt in each]
+    workspace.write_part("uncertainty", _name(part, settings, models), UNCERTAINTY.table(doubts))
 
 
 def _finish(workspace: Workspace, row: dict[str, Any], source: Source, outcome: Outcome) -> dict[str, Any]:
@@ -175,8 +278,8 @@ def _summary(workspace: Workspace, edit_ids: list[str]) -> dict[str, Any]:
     gates = gates[gates["edit_id"].isin(set(made["edit_id"]))]
     by_gate = {
         name: [int(group.groupby("edit_id")["passed"].all().sum()), int(group["edit_id"].nunique())]
-        for name in GATES
-        if len(group := gates[gates["gate"] == name])
+        for name in gate_names()
+        if len(group := gates[(gates["gate"] == name) & gates["passed"].notna()])
     }
     by_finding: dict[str, dict[str, list[int]]] = {}
     for (finding, direction), group in edits.groupby(["finding", "direction"]):

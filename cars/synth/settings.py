@@ -50,6 +50,13 @@ class SynthSettings:
     generator: str = setting("cars", "Which registered generator edits.")
     segmenter: str = setting("cars", "Which registered segmenter outlines lungs and heart.")
     judge: str | None = setting(None, "A judge's folder; empty takes the workspace's own, else the packaged one.")
+    judges: str = setting(
+        "", "Judges' folders for the uncertainty, by commas, or own and packaged; empty takes all that exist."
+    )
+    uncertainty: int = setting(
+        0, "Seeds drawn of each edit for its uncertainty; 0 uses the attempts that were made anyway.", minimum=0,
+        maximum=16,
+    )  # fmt: skip
     mode: str = setting(
         "auto", "How to edit; auto inverts first and inpaints where the judge is not convinced.",
         choices=("auto", "inversion", "inpaint"),

@@ -1,4 +1,4 @@
-"""The columns of `edits` and `gates` with their types, and the table of edits that pages show."""
+"""The columns of `edits`, `gates` and `uncertainty` with their types, and the table of edits that pages show."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from .. import gates
 from ..schema import COLUMN_OF
 from ..workspace import Workspace
 
@@ -49,20 +50,30 @@ EDITS = Columns(
     | {"rows": "int64", "columns": "int64", "passed": "bool_"}
     | _text("error origin")
     | {"created": "float64"}
-    | _text("code_version")
+    | _text("code_version gating")
 )
 GATE_ROWS = Columns(
     _text("edit_id gate measure") | {"value": "float64", "low": "float64", "high": "float64", "passed": "bool_"}
+)
+UNCERTAINTY = Columns(
+    _text("edit_id finding") | {"k": "int64", "m": "int64", "total": "float64", "mutual": "float64", "n": "int64"}
 )
 
 
 def edit_table(workspace: Workspace, plan_id: str | None = None) -> pd.DataFrame:
     """The edits with a column for each gate and the decision that counts, newest first.
 
-    Columns: those of `edits`, then `gate_judge`, `gate_anatomy`, `gate_outside`, `gate_sham` (bool, null where it was
-    not reached), `decision` ("accept", "reject" or null), `note`. Empty, with the same columns, where nothing was made.
+    Columns: those of `edits`, then `gate_<name>` for each gate (bool, null where it decided nothing), `decision`
+    ("accept", "reject" or null), `note`. Empty, with the same columns, where nothing was made.
     """
-    gate_columns = ["gate_judge", "gate_anatomy", "gate_outside", "gate_sham"]
+    columns = {name: f"gate_{name}" for name in gates.names()}
     if not workspace.has("edits"):
-        return pd.DataFrame(columns=[*EDITS.types, *gate_columns, "decision", "note"])
-    return workspace.query("synth/edit_table", plan_id=plan_id)
+        return pd.DataFrame(columns=[*EDITS.types, *columns.values(), "decision", "note"])
+    with workspace.connect() as connection:
+        table = workspace.query("synth/edit_table", connection, plan_id=plan_id)
+        verdicts = workspace.query("synth/verdicts", connection, plan_id=plan_id)
+    wide = verdicts.astype({"passed": object}).pivot(index="edit_id", columns="gate", values="passed")
+    wide = wide.reindex(index=table["edit_id"], columns=list(columns)).astype("boolean")
+    for name, column in columns.items():
+        table[column] = wide[name].to_numpy(object)
+    return table[[*(c for c in table if c not in ("decision", "note")), "decision", "note"]]

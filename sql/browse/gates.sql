@@ -2,4 +2,4 @@
 SELECT edit_id, gate, measure, value, low, high, passed
 FROM gates
 WHERE list_contains($ids, edit_id)
-ORDER BY edit_id, list_position(['judge', 'anatomy', 'outside', 'sham'], gate), measure
+ORDER BY edit_id, list_position($names, gate), measure

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from cars import coverage, evaluate, jobs, schema, synth
 from cars.imaging import decode, save_png
-from cars.synth.tables import EDITS, GATE_ROWS
+from cars.synth.tables import EDITS, GATE_ROWS, UNCERTAINTY
 from cars.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +62,7 @@ def write_edits(workspace: Workspace, plan_id: str) -> None:
     """Three edits as `synth` files them: one passed, one failed the judge, one could not be made."""
     items = workspace.records.plan_items(plan_id)
     films = workspace.read("films").set_index("dicom_id")
-    rows, gates = [], []
+    rows, gates, doubts = [], [], []
     for n, item in enumerate(items.head(3).to_dict("records")):
         source = films.loc[item["source_dicom_id"]]
         edit_id, passed, error = f"edit{n:012d}", n == 0, "the lungs were not found" if n == 2 else None
@@ -87,7 +87,7 @@ def write_edits(workspace: Workspace, plan_id: str) -> None:
                 "steps": 2, "guidance": 3.0, "film_path": None if error else paths[""],
                 "roi_path": None if error else paths[".roi"], "sham_path": None if error else paths[".sham"],
                 "rows": film.shape[0], "columns": film.shape[1], "passed": passed, "error": error,
-                "origin": "synthetic", "created": 1.0 + n, "code_version": "test",
+                "origin": "synthetic", "created": 1.0 + n, "code_version": "test", "gating": None,
             }
         )  # fmt: skip
         if not error:
@@ -96,7 +96,12 @@ def write_edits(workspace: Workspace, plan_id: str) -> None:
                  "high": np.inf, "passed": passed or gate != "judge"}
                 for gate in ("judge", "anatomy", "outside")
             ]  # fmt: skip
+            gates.append({"edit_id": edit_id, "gate": "copy", "measure": "similarity: not checked", "value": np.nan,
+                          "low": -np.inf, "high": np.inf, "passed": None})  # fmt: skip
+            bits = {"total": 0.81, "mutual": 0.31}
+            doubts.append({"edit_id": edit_id, "finding": finding, "k": 2, "m": 3, **bits, "n": 6})
     workspace.write_part("gates", "p", GATE_ROWS.table(gates))
+    workspace.write_part("uncertainty", "p", UNCERTAINTY.table(doubts))
     workspace.write_part("edits", "p", EDITS.table(rows))
 
 

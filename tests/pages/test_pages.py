@@ -201,6 +201,8 @@ def test_the_plan_and_its_edits_are_shown(show: Show, full_once: Workspace) -> N
     assert f"The plan: {full_once.records.plans()['items'].iloc[0]} films" in said
     assert "1 of 3 edits passed every gate" in said
     assert "the lungs were not found" in said.replace("\\", "")
+    assert "0.81 bits, of which 0.31 is disagreement (2 tries × 3 judges)" in said.replace("\\", "")
+    assert "– copy: similarity: not checked" in said.replace("\\", "")
     captions = [caption for image in app.image for caption in image.captions]
     for name in ("source (real)", "edit (synthetic)", "region of interest"):
         assert captions.count(name) == 2, captions

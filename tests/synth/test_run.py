@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from synth_toys import ToyGenerator, ToyJudge, ToySegmenter, film, workspace_of
@@ -36,7 +37,12 @@ def test_writes_edits_gates_and_films(planned):
     assert told["requested"] == told["edited"] == 10
     assert told["passed"] == 10
     assert told["by_finding"] == {"Pneumothorax": {"insert": [5, 5]}, "Pleural Effusion": {"delete": [5, 5]}}
+    # "untouched" is not required and these films have no vectors, so these two decide nothing
     assert told["by_gate"] == {gate: [10, 10] for gate in ("judge", "anatomy", "outside", "sham")}
+    gates = workspace.read("gates")
+    assert gates.groupby("edit_id")["gate"].nunique().eq(6).all()
+    assert gates.loc[gates["gate"].isin(["untouched", "copy"]), "passed"].isna().all()
+    assert gates.loc[gates["gate"] == "copy", "measure"].str.endswith("not checked").all()
     edits = workspace.read("edits")
     films = workspace.read("films").set_index("dicom_id")
     for edit in edits.to_dict("records"):
@@ -68,6 +74,124 @@ def test_a_second_run_makes_nothing_anew_and_other_settings_do(planned):
     synth(workspace, replace(SETTINGS, guidance=4.0))
     edits = workspace.read("edits")
     assert len(edits) == edits["edit_id"].nunique() == 20
+
+
+def set_thresholds(workspace, text):
+    (workspace.path / "workspace.toml").write_text(text)
+
+
+def test_other_thresholds_gate_the_same_films_again(planned):
+    workspace, plan_id = planned
+    synth(workspace, SETTINGS)
+    before, measured = workspace.read("edits"), workspace.read("gates")
+    set_thresholds(workspace, "[gates.untouched]\nrequired = true\nmovement = 0.01\n")
+    generator = ToyGenerator()
+    told = synth(workspace, replace(SETTINGS, generator=generator))
+    assert generator.calls == 0
+    # the toy judge sees every finding where it sees one, so all others moved
+    assert (told["edited"], told["passed"], told["by_gate"]["untouched"]) == (10, 0, [0, 10])
+    after = workspace.read("edits")
+    assert not after["passed"].any()
+    changed = ["passed", "gating"]
+    assert after.drop(columns=changed).equals(before.drop(columns=changed))
+    with workspace.connect() as db:
+        assert db.execute("SELECT count(*) FROM accepted_edits").fetchone() == (0,)
+    # every number is what it was, the drift before paste-back too
+    keys = ["edit_id", "gate", "measure"]
+    old, new = (t.set_index(keys)["value"].sort_index() for t in (measured, workspace.read("gates")))
+    assert old.index.equals(new.index)
+    np.testing.assert_allclose(new, old)
+    table = edit_table(workspace, plan_id)
+    assert not table["gate_untouched"].any()
+    assert table["gate_copy"].isna().all()
+    set_thresholds(workspace, "")
+    assert synth(workspace, SETTINGS)["passed"] == 10
+
+
+class ToyEncoder:
+    size = 16
+
+    def embed(self, images):
+        return images.reshape(len(images), -1)[:, ::8].astype(np.float32)
+
+
+def test_a_near_copy_of_another_patients_film_fails(planned, monkeypatch):
+    """With vectors the films are compared; the copied film is one that another patient's film equals."""
+    from cars import index
+
+    workspace, _ = planned
+    films = workspace.read("films")
+    seen = []
+
+    def near_copies(workspace, vectors, subject_ids, threshold):
+        seen.extend(subject_ids)
+        return pd.DataFrame({"similarity": [0.99 if s == seen[0] else 0.5 for s in subject_ids]})
+
+    monkeypatch.setattr(index, "current", lambda workspace: workspace.path)
+    monkeypatch.setattr(index, "encoder", lambda workspace, device: ToyEncoder())
+    monkeypatch.setattr(index, "info", lambda workspace: {"key": "toy"})
+    monkeypatch.setattr(index, "likeness_of_strangers", lambda workspace: 0.9)
+    monkeypatch.setattr(index, "near_copies", near_copies)
+    told = synth(workspace, SETTINGS)
+    edits = workspace.read("edits").set_index("edit_id")
+    copied = edits["source_subject_id"] == seen[0]
+    assert set(seen) == set(edits["source_subject_id"]) <= set(films["subject_id"])
+    assert told["by_gate"]["copy"] == [int((~copied).sum()), 10]
+    assert (edits["passed"] == ~copied).all()
+
+
+class Doubtful(ToyGenerator):
+    """Each seed gives another brightness, so that the judge is not always sure."""
+
+    def edit(self, requests):
+        results = super().edit(requests)
+        return [
+            replace(r, edited=np.where(q.roi, r.edited - q.seed % 97, r.edited).clip(0).astype(np.float32))
+            for q, r in zip(requests, results)
+        ]
+
+
+def test_uncertainty_over_the_attempts_and_over_seeds(planned):
+    workspace, _ = planned
+    settings = replace(SETTINGS, generator=Doubtful())
+    synth(workspace, settings)
+    cheap = workspace.read("uncertainty")
+    assert len(cheap) == 10
+    assert set(cheap["m"]) == {1}
+    assert (cheap["n"] == cheap["k"]).all()
+    assert set(cheap["k"]) <= {1, 2}
+    edits = workspace.read("edits")
+    # seeds are drawn of the films that are there: K − 1 more of each, and the verdicts stay
+    generator = Doubtful()
+    synth(workspace, replace(settings, generator=generator, uncertainty=3))
+    assert generator.calls == 2  # one a chunk: eight edits and two, two more seeds each, in batches of 16
+    assert workspace.read("edits").equals(edits)
+    rows = workspace.read("uncertainty")
+    dear = rows[rows["k"] == 3]
+    assert set(dear["edit_id"]) == set(edits["edit_id"])
+    assert set(dear["n"]) == {3}
+    assert (dear["mutual"] <= dear["total"] + 1e-12).all()
+    assert dear["mutual"].max() > 0
+    shown = workspace.query("browse/uncertainty", ids=list(edits["edit_id"]))
+    assert len(shown) == 10
+    assert set(shown["k"]) == {3}
+    again = Doubtful()
+    synth(workspace, replace(settings, generator=again, uncertainty=3))
+    assert again.calls == 0
+
+
+def test_seeds_drawn_later_are_those_drawn_at_once(tmp_path):
+    found = []
+    for name, first in (("later", 0), ("once", 3)):
+        workspace = workspace_of(tmp_path / name, 18)
+        plan(workspace, PLAN)
+        settings = replace(SETTINGS, generator=Doubtful())
+        synth(workspace, replace(settings, uncertainty=first))
+        synth(workspace, replace(settings, uncertainty=3))
+        rows = workspace.read("uncertainty").query("k == 3").merge(workspace.read("edits")[["edit_id", "item"]])
+        found.append(rows.sort_values("item")[["item", "total", "mutual"]].to_numpy())
+    np.testing.assert_allclose(*found)
+    assert len(found[0]) == 10
 
 
 def test_inpaints_where_the_inversion_does_not_convince(planned):
@@ -160,6 +284,7 @@ def test_goes_on_after_a_kill_and_neither_loses_nor_doubles(planned, table):
     assert told["edited"] == len(edits) == edits["edit_id"].nunique() == 10
     assert not gates.duplicated(["edit_id", "gate", "measure"]).any()
     assert set(gates["edit_id"]) == set(edits["edit_id"])
+    assert not workspace.read("uncertainty").duplicated(["edit_id", "finding"]).any()
 
 
 def test_cancelling_keeps_what_is_finished(planned):

@@ -7,22 +7,17 @@ from math import isnan, nan
 import numpy as np
 import pytest
 
-from cars.errors import DataError
+from cars.errors import DataError, SettingError
+from cars.gates import Evidence, Measure, ask, collateral, gates_of, names, passed
+from cars.gates.anatomy import AnatomyGate
+from cars.gates.judge import JudgeGate
+from cars.gates.near_copy import CopyGate
+from cars.gates.outside import OutsideGate
+from cars.gates.sham import ShamGate
+from cars.gates.untouched import UntouchedGate
 from cars.schema import FINDINGS
 from cars.segmenters import Masks
-from cars.synth.gates import (
-    GATES,
-    Edited,
-    Gate,
-    GateSettings,
-    anatomy_gate,
-    collateral,
-    judge_gate,
-    outside_gate,
-    passed,
-    run_gates,
-    sham_gate,
-)
+from cars.synth.gating import Edited, run_gates
 
 EFFUSION = FINDINGS.index("Pleural Effusion")
 OPACITY = FINDINGS.index("Lung Opacity")
@@ -41,6 +36,32 @@ def vector(**values: float) -> np.ndarray:
     for name, value in values.items():
         result[list(COLUMN_OF.values()).index(name)] = value
     return result
+
+
+def evidence(changes: dict[str, str], **known) -> Evidence:
+    """Evidence of an edit that changed nothing, but for what is named."""
+    film = np.zeros((8, 8), np.uint8)
+    given = {
+        "source": film, "edited": film, "roi": film > 0, "before": vector(), "after": vector(),
+        "thresholds": THRESHOLDS, "masks_before": organs(), "masks_after": organs(), "small_roi": NOTHING,
+    }  # fmt: skip
+    return Evidence(changes, **{**given, **known})
+
+
+def judge_gate(before, after, thresholds, changes, gate=None) -> list[Measure]:
+    return (gate or JudgeGate()).measures(evidence(changes, before=before, after=after, thresholds=thresholds))
+
+
+def anatomy_gate(before, after, roi, changes, gate=None) -> list[Measure]:
+    return (gate or AnatomyGate()).measures(evidence(changes, masks_before=before, masks_after=after, small_roi=roi))
+
+
+def outside_gate(source, edited, roi, drift=nan) -> list[Measure]:
+    return OutsideGate().measures(evidence(INSERT, source=source, edited=edited, roi=roi, drift=drift))
+
+
+def sham_gate(sham, thresholds, changes) -> list[Measure]:
+    return ShamGate().measures(evidence(changes, sham=sham, thresholds=thresholds))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +108,7 @@ def test_collateral_counts_others_and_not_relatives() -> None:
     assert collateral(before, after, thresholds, {"Pneumonia": "insert"}) == 0
     changed = vector(pleural_effusion=0.9, fracture=0.9)
     assert passed(judge_gate(before, changed, THRESHOLDS, INSERT))
-    assert not passed(judge_gate(before, changed, THRESHOLDS, INSERT, GateSettings(collateral=0)))
+    assert not passed(judge_gate(before, changed, THRESHOLDS, INSERT, JudgeGate(collateral=0)))
 
 
 def organs(size: int = 100) -> np.ndarray:
@@ -140,7 +161,7 @@ def test_ctr_may_drift_for_cardiomegaly_only() -> None:
     assert row.value == pytest.approx(6 / 76)
     assert row.passed
     assert not anatomy_gate(organs(), grown, everything, {"Edema": "insert"})[-1].passed
-    assert anatomy_gate(organs(), grown, everything, {"Edema": "insert"}, GateSettings(ctr_drift=0.08))[-1].passed
+    assert anatomy_gate(organs(), grown, everything, {"Edema": "insert"}, AnatomyGate(ctr_drift=0.08))[-1].passed
     # an effusion may hide the heart's edge, but only where it lies itself
     assert anatomy_gate(organs(), grown, everything, INSERT)[-1].passed
     assert not anatomy_gate(organs(), grown, NOTHING, INSERT)[-1].passed
@@ -236,16 +257,95 @@ def test_many_films_of_different_sizes_take_one_call_each() -> None:
     assert not passed(result[2], "outside")
     assert passed(result[2], "judge")
     for rows in result:
-        assert list(dict.fromkeys(row.gate for row in rows)) == list(GATES)
+        assert list(dict.fromkeys(row.gate for row in rows)) == names()
         assert len({(row.gate, row.measure) for row in rows}) == len(rows)
     assert run_gates([], judge, segmenter) == []
 
 
+def test_each_film_is_compared_with_strangers_of_its_own_patient() -> None:
+    class Neighbours:
+        strangers = 0.9
+
+        def likeness(self, films, subject_ids):
+            assert [f.mean() for f in films] == [250, 40]
+            return np.array([{"p1": 0.95, "p2": 0.5}[s] for s in subject_ids])
+
+    films = [np.full((40, 40), v, np.uint8) for v in (250, 40)]
+    roi = np.ones((40, 40), bool)
+    edits = [
+        Edited(films[1], films[0], roi, INSERT, films[1], subject_id="p1"),
+        Edited(films[0], films[1], roi, DELETE, films[1], subject_id="p2"),
+    ]
+    rows = run_gates(edits, BrightnessJudge(), FixedSegmenter(), neighbours=Neighbours())
+    assert [passed(r, "copy") for r in rows] == [False, True]
+    alone = run_gates(edits, BrightnessJudge(), FixedSegmenter())
+    assert [r.passed for rows in alone for r in rows if r.gate == "copy"] == [None, None]
+
+
 def test_passed_reads_one_gate_or_all() -> None:
-    rows = [Gate("judge", "a", 1, 0, 1, True), Gate("sham", "b", 1, 0, 1, False)]
+    rows = [Measure("judge", "a", 1, 0, 1, True), Measure("sham", "b", 1, 0, 1, False)]
     assert passed(rows, "judge")
     assert not passed(rows, "sham")
     assert not passed(rows)
+    assert passed([Measure("copy", "not checked", nan, -1, 1, None)])
+
+
+def test_other_findings_may_move_as_much_as_the_limit() -> None:
+    before, after = vector(), vector(pleural_effusion=0.9, fracture=0.35, pneumonia=0.2)
+    rows = UntouchedGate(movement=0.25).measures(evidence(INSERT, before=before, after=after))
+    assert rows[0].value == pytest.approx(0.25)
+    # 11 findings do not concern an effusion: all but itself, "No Finding" and its parent, if it has one
+    moved = np.abs(after - before)[[f not in ("Pleural Effusion", "No Finding") for f in FINDINGS]]
+    assert rows[1].value == pytest.approx(moved.mean())
+    assert not passed(UntouchedGate(movement=0.2).measures(evidence(INSERT, before=before, after=after)))
+    # a fall counts as much as a rise, and a relative of the changed finding not at all
+    assert not passed(UntouchedGate(movement=0.2).measures(evidence(INSERT, before=after, after=before)))
+    opacity = evidence({"Pneumonia": "insert"}, after=vector(lung_opacity=0.9))
+    assert UntouchedGate().measures(opacity)[0].value == 0
+
+
+def test_untouched_counts_no_finding_that_the_judge_does_not_know() -> None:
+    thresholds = THRESHOLDS.copy()
+    thresholds[FRACTURE] = nan
+    after = vector(fracture=0.9)
+    assert UntouchedGate().measures(evidence(INSERT, after=after, thresholds=thresholds))[0].value == 0
+    [row] = UntouchedGate().measures(evidence(INSERT, after=after, thresholds=np.full(14, nan)))
+    assert row.passed is None
+    assert "not checked" in row.measure
+
+
+@pytest.mark.parametrize(
+    ("likeness", "strangers", "limit", "expected"),
+    [
+        (0.90, 0.95, None, True), (0.95, 0.95, None, False), (0.97, 0.95, None, False), (0.97, 0.95, 0.98, True),
+        (0.90, 0.95, 0.85, False), (nan, 0.95, None, None), (nan, nan, 0.9, None), (0.9, nan, 0.95, True),
+    ],
+)  # fmt: skip
+def test_a_near_copy_of_a_stranger_fails_and_none_looked_up_says_so(likeness, strangers, limit, expected) -> None:
+    [row] = CopyGate(similarity=limit).measures(evidence(INSERT, likeness=likeness, strangers=strangers))
+    assert row.passed is expected
+    assert ("not checked" in row.measure) == (expected is None)
+
+
+def test_a_gate_that_is_not_required_keeps_its_numbers_and_decides_nothing() -> None:
+    seen = evidence(INSERT, after=vector(pleural_effusion=0.2))
+    [strict], [loose] = ([r for r in ask([JudgeGate(required=q)], seen) if "after" in r.measure] for q in (True, False))
+    assert (strict.passed, loose.passed) == (False, None)
+    assert (strict.value, strict.low) == (loose.value, loose.low)
+    assert passed([loose])
+
+
+def test_thresholds_come_from_the_workspace_and_the_environment() -> None:
+    file = {"gates": {"anatomy": {"lung_dice": 0.9, "ctr_drift": 0.1}, "untouched": {"required": True}}}
+    by_name = {g.name: g for g in gates_of(file, {"CARS_GATES_ANATOMY_LUNG_DICE": "0.8"})}
+    assert (by_name["anatomy"].lung_dice, by_name["anatomy"].ctr_drift) == (0.8, 0.1)
+    assert by_name["untouched"].required
+    assert by_name["judge"] == JudgeGate()
+    assert list(by_name) == names() == ["judge", "anatomy", "outside", "sham", "untouched", "copy"]
+    for wrong, said in (({"anatomi": {}}, "anatomi"), ({"judge": {"colateral": 1}}, "colateral"),
+                        ({"anatomy": {"lung_dice": 2}}, "2")):  # fmt: skip
+        with pytest.raises(SettingError, match=said):
+            gates_of({"gates": wrong}, {})
 
 
 @pytest.mark.parametrize("finding", ["Pneumothorax", "Cardiomegaly", "Consolidation"])
