@@ -4,23 +4,32 @@
 """
 
 from .browse import films_of_pattern, gap_table, nearest_source_films
+from .codes import FilmCodes, film_codes
 from .compare import before_after
 from .rank import score_parts
 from .search import gaps
 from .settings import GapsSettings
-from .tally import CoOccurrence, cooccurrence, counts
+from .tally import cooccurrence, counts
 from .tway import tway, unseen_in_train
+from .views import CoOccurrence, combinations_of, finding_counts, pair_table, pairs_of, prevalence
 
 __all__ = [
     "CoOccurrence",
+    "FilmCodes",
     "GapsSettings",
     "before_after",
+    "combinations_of",
     "cooccurrence",
     "counts",
+    "film_codes",
     "films_of_pattern",
+    "finding_counts",
     "gap_table",
     "gaps",
     "nearest_source_films",
+    "pair_table",
+    "pairs_of",
+    "prevalence",
     "score_parts",
     "tway",
     "unseen_in_train",

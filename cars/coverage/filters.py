@@ -16,10 +16,16 @@ import pandas as pd
 
 from .. import schema
 from ..errors import SettingError
-from .attributes import attribute_names, check_pattern
+from .attributes import attribute_names
 
 #: What `text_of` leaves as it is in a value, beside letters and digits.
 PLAIN = " /+–()'"
+#: What a film may have where the words are fixed; unlike a pattern, a filter may ask for the unknown ones.
+WORDS: dict[str, tuple[str, ...]] = {
+    "sex": schema.SEXES,
+    "age_band": (*schema.AGE_BANDS, "unknown"),
+    "view": schema.VIEWS,
+}
 #: attribute → the values that a film may have
 Conditions = dict[str, tuple[str, ...]]
 
@@ -35,9 +41,14 @@ def parse(text: str) -> Conditions:
         chosen = [unquote(v.strip()) for v in values.split(",") if v.strip()]
         if not colon or not chosen:
             raise SettingError(f"{part!r} is no condition.", "Write attribute:value,value; attribute:value.")
+        names = attribute_names([name]) if name.strip() != "findings" else ()
+        if len(names) != 1:
+            raise SettingError(f"{part!r} is no condition.", "Name one attribute, or one finding.")
+        allowed = tuple(schema.FINDING_CODES) if names[0] in schema.COLUMN_OF else WORDS.get(names[0], ())
         for value in chosen:
-            ((canonical, checked),) = check_pattern({name.strip(): value}).items()
-            found.setdefault(canonical, []).append(checked)
+            if allowed and value not in allowed:
+                raise SettingError(f"{part!r} is no condition.", f"Values of {names[0]}: {', '.join(allowed)}.")
+            found.setdefault(names[0], []).append(value)
     return {name: tuple(dict.fromkeys(values)) for name, values in found.items()}
 
 

@@ -14,11 +14,20 @@ def test_text_and_conditions_are_the_same():
         "view": ("PA", "AP"), "sex": ("F",), "Pleural Effusion": ("present",),
     }  # fmt: skip
     assert filters.parse("") == {}
+    assert filters.parse("sex:unknown;view:other") == {"sex": ("unknown",), "view": ("other",)}
 
 
 @pytest.mark.parametrize(
     ("text", "quoted"),
-    [("view", "view"), ("view:", "view:"), ("colour:red", "colour"), ("view:up", "up"), ("Edema:maybe", "maybe")],
+    [
+        ("view", "view"),
+        ("view:", "view:"),
+        ("colour:red", "colour"),
+        ("view:up", "up"),
+        ("Edema:maybe", "maybe"),
+        ("findings:present", "findings"),
+        (":F", "named"),
+    ],
 )
 def test_what_is_no_condition_is_quoted(text, quoted):
     with pytest.raises(SettingError, match=quoted):
