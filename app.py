@@ -26,17 +26,31 @@ if serve.has_login() and not st.user.is_logged_in:
     st.button("Log in", on_click=st.login, type="primary")
     st.stop()
 
-asked = st.query_params.get("workspace") or os.environ.get("CARS_WORKSPACE") or "workspace"
-start = Path(asked).absolute()
+home = Path(os.environ.get("CARS_WORKSPACE") or "workspace").absolute()
+beside = stages.near(home)
+asked = st.query_params.get("workspace")
+if asked and st.session_state.get("workspace-asked") != asked:
+    # a link names a workspace beside the server's own; one elsewhere is given by its path
+    st.session_state["workspace-asked"] = asked
+    st.session_state["workspace"] = str(next((path for path in beside if path.name == asked), Path(asked).absolute()))
+start = st.session_state.get("workspace", str(home))
 with st.sidebar:
+    options = list(dict.fromkeys([str(home), *map(str, beside), start]))
     chosen = st.selectbox(
         "Workspace",
-        [str(path) for path in dict.fromkeys([start, *stages.near(start)])],
+        options,
+        options.index(start),
         format_func=lambda path: Path(path).name,
         accept_new_options=True,
         help="A folder with films, tables and results. Choose one beside it, or type a path.",
     )
-st.session_state["workspace"] = chosen or str(start)
+st.session_state["workspace"] = chosen or str(home)
+# the address keeps the name only: a server's paths are nobody's business
+known = Path(st.session_state["workspace"])
+if known != home and known in beside:
+    st.session_state["workspace-asked"] = st.query_params["workspace"] = known.name
+elif "workspace" in st.query_params:
+    del st.query_params["workspace"]
 
 page = st.navigation(
     [

@@ -29,6 +29,7 @@ COMMANDS = {
     "doctor": "Check this machine: packages, GPU, weights, disk.",
     "verify": "Check a workspace: tables, films, index, splits, provenance.",
     "decide": "Accept or reject an edit, or undo the last decision.",
+    "sets": "List, save or remove attribute sets: attributes, values and a filter under a name.",
 }
 WORKSPACE = click.Option(
     ["--workspace", "-w"], default="workspace", envvar="CARS_WORKSPACE", show_default=True, help="The workspace folder."
@@ -283,6 +284,35 @@ def decide(edit_id: str, decision: str, note: str, workspace: str, as_json: bool
 
         Workspace.open(workspace).records.decide(edit_id, decision, note)
         emit({"edit_id": edit_id, "decision": decision}, as_json)
+
+
+@click.command(help=COMMANDS["sets"])
+@click.option("--save", "name", help="Save a set under this name; one of the same name is superseded.")
+@click.option("--attributes", default="sex,age_band,view,findings", show_default=True, help="With --save.")
+@click.option("--values", default="present", show_default=True, help="With --save: as `cars gaps --values`.")
+@click.option("--where", default="", help="With --save: only these films, for example `view:PA,AP; sex:F`.")
+@click.option("--remove", help="List the set of this name no more.")
+@click.option("--workspace", "-w", default="workspace", envvar="CARS_WORKSPACE", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def sets(
+    name: str | None, attributes: str, values: str, where: str, remove: str | None, workspace: str, as_json: bool
+) -> None:
+    with reported(as_json):
+        from .coverage.sets import AttributeSet, attribute_sets, remove_set, save_set
+        from .workspace import Workspace
+
+        opened = Workspace.open(workspace)
+        if name is not None:
+            save_set(opened, AttributeSet(name, attributes, values, where))
+        if remove:
+            remove_set(opened, remove)
+        found = [dataclasses.asdict(one) for one in attribute_sets(opened).values()]
+        if as_json:
+            emit({"sets": found}, True)
+            return
+        for one in found:
+            only = f", where {one['where']}" if one["where"] else ""
+            click.echo(f"{one['name']}: {one['attributes']}, {one['values']}{only}")
 
 
 def main() -> None:

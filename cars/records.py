@@ -1,4 +1,4 @@
-"""Small records that people change, in one SQLite file: jobs, plans, plan items, decisions.
+"""Small records that people change, in one SQLite file: jobs, plans, plan items, decisions, attribute sets.
 
 WAL mode, foreign keys, a schema version. Nothing is deleted: a later record supersedes an earlier one.
 """
@@ -18,7 +18,7 @@ import pandas as pd
 
 from .errors import SettingError, WorkspaceError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     job_id TEXT PRIMARY KEY, verb TEXT NOT NULL, settings TEXT NOT NULL, state TEXT NOT NULL,
@@ -38,6 +38,11 @@ CREATE TABLE IF NOT EXISTS decisions (
     note TEXT NOT NULL DEFAULT '', created REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS decisions_of_edit ON decisions (edit_id, decision_id);
+CREATE TABLE IF NOT EXISTS attribute_sets (
+    set_id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, attributes TEXT NOT NULL, "values" TEXT NOT NULL,
+    "where" TEXT NOT NULL, retired INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS sets_of_name ON attribute_sets (name, set_id);
 """
 
 
@@ -141,3 +146,34 @@ class Records:
                 " (SELECT max(decision_id) FROM decisions e WHERE e.edit_id = d.edit_id) AND decision <> 'undo'"
             ).fetchall()
         return pd.DataFrame([tuple(r) for r in rows], columns=columns).astype("str")
+
+    # Attribute sets ----------------------------------------------------------------------------------------------
+
+    def save_set(self, name: str, attributes: str, values: str, where: str = "", retired: bool = False) -> None:
+        """File an attribute set under a name; it supersedes an earlier one of that name. `retired`: list it no more.
+
+        Raises: SettingError for a name without a letter or digit, or of more than 80 characters.
+        """
+        name = " ".join(name.split())
+        if not any(c.isalnum() for c in name) or len(name) > 80:
+            raise SettingError(f"{name!r} is no name for an attribute set.", "Use letters or digits, at most 80.")
+        with self.open() as db:
+            db.execute(
+                'INSERT INTO attribute_sets (name, attributes, "values", "where", retired, created)'
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (name, attributes, values, where, int(retired), time.time()),
+            )
+
+    def attribute_sets(self) -> pd.DataFrame:
+        """name, attributes, values, where, created: the sets that count, by name."""
+        columns = ["name", "attributes", "values", "where", "created"]
+        if not self.path.exists():
+            return pd.DataFrame({c: pd.Series(dtype="float64" if c == "created" else "str") for c in columns})
+        with self.open() as db:
+            rows = db.execute(
+                'SELECT name, attributes, "values", "where", created FROM attribute_sets s'
+                " WHERE NOT retired AND set_id = (SELECT max(set_id) FROM attribute_sets t WHERE t.name = s.name)"
+                " ORDER BY name"
+            ).fetchall()
+        frame = pd.DataFrame([tuple(r) for r in rows], columns=columns)
+        return frame.astype({c: "str" for c in columns[:-1]} | {"created": "float64"})

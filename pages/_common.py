@@ -168,7 +168,8 @@ def setting_widgets(verb: str, start: Any, names: Sequence[str]) -> dict[str, An
         common = {"key": f"{verb}-{name}", "help": meta.get("help") or None}
         choices = meta.get("choices")
         if choices:
-            values[name] = st.selectbox(label, choices, index=choices.index(value), **common)
+            start_at = 0 if common["key"] in st.session_state else choices.index(value)
+            values[name] = st.selectbox(label, choices, index=start_at, **common)
         elif kind is bool:
             values[name] = st.toggle(label, value, **common)
         elif kind in (int, float):
@@ -185,8 +186,10 @@ def setting_widgets(verb: str, start: Any, names: Sequence[str]) -> dict[str, An
 def multiple(label: str, options: Sequence[str], start: str, key: str, help: str | None = None) -> str:
     """A choice of several names; takes and returns them comma-separated, as settings hold them."""
     chosen = [name.strip() for name in start.split(",") if name.strip()]
-    every = list(dict.fromkeys([*options, *chosen]))
-    return ",".join(st.multiselect(label, every, chosen, key=key, help=help))
+    # names that a saved set put there are options as well, and must not meet a default
+    kept = st.session_state.get(key)
+    every = list(dict.fromkeys([*options, *chosen, *(kept or ())]))
+    return ",".join(st.multiselect(label, every, chosen if kept is None else None, key=key, help=help))
 
 
 # Films --------------------------------------------------------------------------------------------------------------

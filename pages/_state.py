@@ -5,18 +5,23 @@
     focus     a chosen pattern, as conditions ("sex:F; Edema:present"); a gap, a heat-map cell or a bar sets it
     where     the filter: only these films count, in every section
     region    a chosen part of the map: "box:x0,y0,x1,y1" or "lasso:x,y,x,y,…", in the map's coordinates
+    workspace the workspace, when it is not the one that the server was started with (app.py sets it)
 
-Widgets with a value of their own use `bind="query-params"` with their key as the parameter's name instead.
+Widgets with a value of their own use `bind="query-params"` with their key as the parameter's name instead; `selectbox`
+and `segmented` below do, and say so when a URL asks for a value that is none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import streamlit as st
 
 from cars.coverage import filters
+from cars.coverage.attributes import check_pattern
 from cars.errors import CarsError
+from pages._common import plain
 
 NAMES = ("section", "gap", "focus", "where", "region")
 
@@ -39,7 +44,7 @@ def write(**values: str) -> None:
 def focus() -> dict[str, str]:
     """The chosen pattern as {attribute: value}; {} when there is none, or when the URL's is no pattern."""
     try:
-        return {name: values[0] for name, values in filters.parse(read("focus")).items()}
+        return check_pattern({name: values[0] for name, values in filters.parse(read("focus")).items()})
     except CarsError:
         return {}
 
@@ -50,5 +55,84 @@ def set_focus(pattern: Mapping[str, str], gap: str = "") -> None:
 
 
 def where() -> filters.Conditions:
-    """The filter's conditions. Raises: SettingError when the URL's text is none."""
-    return filters.parse(read("where"))
+    """The filter's conditions; {} when there is none, or when the URL's text is none (`problems` says so)."""
+    try:
+        return filters.parse(read("where"))
+    except CarsError:
+        return {}
+
+
+def set_where(conditions: Mapping[str, Sequence[str]]) -> None:
+    """Make these conditions the filter; attributes without a value are left out."""
+    write(where=filters.text_of({name: tuple(values) for name, values in conditions.items() if values}))
+
+
+def problems() -> list[CarsError]:
+    """What in the URL could not be read as a filter or a focus, and is ignored."""
+    found: list[CarsError] = []
+    for name, check in (("where", lambda given: given), ("focus", _as_pattern)):
+        try:
+            check(filters.parse(read(name)))
+        except CarsError as error:
+            found.append(error)
+    return found
+
+
+def _as_pattern(conditions: filters.Conditions) -> None:
+    check_pattern({name: values[0] for name, values in conditions.items()})
+
+
+def place_for_notices() -> None:
+    """Where `notice` writes, so that a widget in a row of widgets does not put a message between them."""
+    st.session_state["notices"] = st.container()
+
+
+def notice(text: str) -> None:
+    """A warning about the address, at the place for it."""
+    (st.session_state.get("notices") or st).warning(text)
+
+
+# Widgets that the URL holds ------------------------------------------------------------------------------------------
+
+
+def selectbox(
+    label: str, options: Sequence[str], key: str, default: str | None = None, width: int | str = 170,
+    words: Callable[[str], str] = str, **options_of_widget: Any,
+) -> str:  # fmt: skip
+    """A choice that the URL holds under its key. A value in the URL that is no option is named and ignored."""
+    _check(key, options, words)
+    # a value set from the address must not meet a default as well
+    start = {} if key in st.session_state else {"index": list(options).index(default) if default in options else 0}
+    return st.selectbox(
+        label, options, **start, key=key, bind="query-params", width=width, format_func=words, **options_of_widget
+    )
+
+
+def segmented(label: str, options: Mapping[str, str], key: str, default: str) -> str:
+    """A row of buttons that the URL holds under its key. options: name → words."""
+    _check(key, list(options), options.__getitem__)
+    start = {} if key in st.session_state else {"default": default}
+    return st.segmented_control(
+        label, list(options), format_func=options.__getitem__, required=True, label_visibility="collapsed", key=key,
+        bind="query-params", **start,
+    )  # fmt: skip
+
+
+def toggle(label: str, key: str, **options_of_widget: Any) -> bool:
+    """A switch that the URL holds under its key."""
+    _check(key, ("true", "false"), str)
+    return st.toggle(label, key=key, bind="query-params", **options_of_widget)
+
+
+def _check(key: str, options: Sequence[str], words: Callable[[str], Any]) -> None:
+    """The URL holds the words that a widget shows; an option's own name is understood as well."""
+    if st.session_state.pop(f"{key}-named", False):
+        # Streamlit drops a name that is not the words from the address; setting the value again writes it there
+        st.session_state[key] = st.session_state[key]
+    asked = st.query_params.get(key)
+    if not asked or key in st.session_state or asked in {str(words(o)) for o in options}:
+        return
+    if asked in options:
+        st.session_state[key], st.session_state[f"{key}-named"] = asked, True
+    else:
+        notice(plain(f"The address asks for {key} = {asked!r}, which is none of: {', '.join(options)}."))

@@ -201,3 +201,141 @@ def test_no_figure_names_a_font_from_outside(pairs: CoOccurrence, gaps: pd.DataF
 def test_short_cuts_at_a_word() -> None:
     assert plots.short("one two three", 9) == "one two …"
     assert plots.short("one two", 9) == "one two"
+
+
+# Views of findings ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def combinations() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"code": [8, 0, 40], "findings": ["Edema", "", "Edema; Fracture"], "size": [1, 0, 2], "count": [50, 30, 4],
+         "films": [60, 40, 5], "train": [60, 20, 4], "test": [0, 20, 1],
+         "verdict": ["no gap", "no gap", "rare as expected"]}
+    )  # fmt: skip
+
+
+SIZES = pd.Series({"Edema": 54, "Fracture": 4})
+
+
+def test_an_upset_plot_has_a_bar_and_dots_a_combination(combinations: pd.DataFrame) -> None:
+    figure = plots.upset(combinations, SIZES, 80, "patient", 2, chosen=8, source="phantom")
+    shown, clicked = (t for t in figure.data if isinstance(t, go.Bar) and t.orientation != "h")
+    assert list(shown.y) == [50, 30]
+    assert list(shown.text) == ["50", "30"]
+    assert list(clicked.customdata) == [8, 0]
+    assert min(clicked.y) >= max(shown.y), "the whole column can be clicked"
+    assert "none of the 14: 30 patients, 40 films" in clicked.hovertext[1]
+    dots = figure.data[-2]
+    assert list(zip(dots.x, dots.y)) == [(0, 0)], "Edema is the larger set, so it is the first row"
+    sizes = next(t for t in figure.data if isinstance(t, go.Bar) and t.orientation == "h")
+    assert list(sizes.x) == [54, 4]
+    assert "2 of 3 combinations; 80 patients from phantom" in title(figure)
+    outlined = [s for s in figure.layout.shapes if s.x0 == -0.5 and s.x1 == 0.5]
+    assert len(outlined) == 2
+
+
+def test_the_dots_of_a_combination_are_joined(combinations: pd.DataFrame) -> None:
+    figure = plots.upset(combinations, SIZES, 80)
+    lines = next(t for t in figure.data if isinstance(t, go.Scatter) and t.mode == "lines")
+    assert list(lines.x) == [2, 2, None]
+    assert list(lines.y) == [0, 1, None]
+
+
+def test_bars_are_coloured_by_verdict_or_by_a_split(combinations: pd.DataFrame) -> None:
+    by_verdict = plots.upset(combinations, SIZES, 80, colour="verdict")
+    bars = {t.name: list(t.y) for t in by_verdict.data if isinstance(t, go.Bar) and t.name}
+    assert bars == {"no gap": [50, 30], "rare as expected": [4]}
+    by_split = plots.upset(combinations, SIZES, 80, colour="test")
+    assert list(by_split.data[0].marker.color) == [0, 50, 20]
+
+
+def test_an_empty_upset_plot_says_none() -> None:
+    empty = pd.DataFrame({"code": [], "findings": [], "size": [], "count": [], "films": [], "verdict": []})
+    figure = plots.upset(empty, SIZES * 0, 0)
+    assert "0 of 0 combinations; 0 patients" in title(figure)
+
+
+@pytest.fixture
+def shares() -> pd.DataFrame:
+    return pd.DataFrame(
+        {"group": ["all", "F", "unknown"], "finding": "Edema", "count": [30, 10, 0], "n": [100, 50, 4],
+         "share": [0.3, 0.2, 0.0], "low": [0.22, 0.11, 0.0], "high": [0.4, 0.33, 0.49], "difference": [0, -0.1, -0.3]}
+    )  # fmt: skip
+
+
+def test_a_panel_a_finding_with_a_row_a_group(shares: pd.DataFrame) -> None:
+    both = pd.concat([shares, shares.assign(finding="Fracture")])
+    figure = plots.group_panels(both, "sex", 100, source="phantom")
+    assert [a.text for a in figure.layout.annotations] == ["Edema", "Fracture"]
+    first = figure.data[0]
+    assert list(first.y) == ["F (n 50)", "unknown (n 4)"]
+    assert list(first.x) == pytest.approx([20, 0])
+    assert list(first.error_x.array) == pytest.approx([13, 49])
+    assert list(first.error_x.arrayminus) == pytest.approx([9, 0])
+    assert [s.x0 for s in figure.layout.shapes] == pytest.approx([30, 30])
+    assert "100 patients from phantom" in title(figure)
+
+
+def test_a_difference_is_measured_from_all(shares: pd.DataFrame) -> None:
+    figure = plots.group_panels(shares, "sex", 100, difference=True)
+    assert list(figure.data[0].x) == pytest.approx([-10, -30])
+    assert list(figure.data[0].error_x.array) == pytest.approx([13, 49])
+    assert [s.x0 for s in figure.layout.shapes] == [0]
+
+
+def test_groups_without_films_draw_no_line(shares: pd.DataFrame) -> None:
+    none = shares[shares["group"] == "all"].assign(n=0, share=np.nan, low=np.nan, high=np.nan)
+    figure = plots.group_panels(none, "sex", 0)
+    assert not figure.layout.shapes
+
+
+def test_tway_has_a_panel_a_t_and_a_line_a_split() -> None:
+    table = pd.DataFrame(
+        [(t, m, split, 3, 10, 0.3 / m) for t in (1, 2) for m in (1, 5) for split in ("train", "test")],
+        columns=["t", "m", "split", "covered", "possible", "share"],
+    )
+    figure = plots.tway_panels(table, "study", "<b>x</b>", members={"train": 1234})
+    assert [a.text for a in figure.layout.annotations] == ["1 value: of 10", "2 values: of 10"]
+    assert [t.name for t in figure.data if t.showlegend] == ["train (n 1,234)", "test"]
+    assert list(figure.data[0].x) == pytest.approx([30, 6])
+    assert list(figure.data[0].y) == ["1 or more", "5 or more"]
+    assert "&lt;b&gt;x" in title(figure)
+
+
+def test_both_sides_of_each_value() -> None:
+    table = pd.DataFrame(
+        {"attribute": ["age_band", "Edema"], "value": ["80+", "present"], "share_first": [0.1, 0.2],
+         "low_first": [0.05, 0.1], "high_first": [0.2, 0.3], "count_first": [1, 2], "n_first": [10, 10],
+         "share_second": [0.3, 0.4], "low_second": [0.2, 0.3], "high_second": [0.4, 0.6], "count_second": [6, 8],
+         "n_second": [20, 20]}
+    )  # fmt: skip
+    figure = plots.share_pairs(table, ("one", "two"))
+    assert [t.name for t in figure.data] == ["one (n 10)", "two (n 20)"]
+    assert list(figure.data[0].y) == ["age band: 80+", "Edema"]
+    assert list(figure.data[1].x) == pytest.approx([30, 40])
+    assert list(figure.data[1].error_x.array) == pytest.approx([10, 20])
+
+
+def test_gaps_that_moved_are_drawn_and_all_are_counted() -> None:
+    table = pd.DataFrame(
+        {"pattern": ["{}", "{}", "{}"], "gap": ["a", "b", "c"], "state": ["only in the first", "in both", "in both"],
+         "first": [3, 5, 5], "second": [40, 9, 5], "threshold_first": 30, "threshold_second": 30}
+    )  # fmt: skip
+    figure = plots.gap_changes(table, ("old", "new"))
+    assert list(figure.data[1].x) == [3, 5]
+    assert list(figure.data[2].x) == [40, 9]
+    assert list(figure.data[1].customdata[0]) == ["{}", "only in old"]
+    assert "Of 3 gaps: 2 in both; 1 only in old" in title(figure)
+    assert [s.x0 for s in figure.layout.shapes] == [30]
+
+
+def test_the_chosen_pair_is_outlined(pairs: CoOccurrence) -> None:
+    figure = plots.cooccurrence(pairs, "ratio", focus={"Edema": "present", "Fracture": "present", "sex": "F"})
+    assert {(s.x0, s.y0) for s in figure.layout.shapes} == {(0.5, -0.5), (-0.5, 0.5)}
+    assert not plots.cooccurrence(pairs, "ratio", focus={"Edema": "absent", "Fracture": "present"}).layout.shapes
+
+
+def test_a_figures_numbers_say_how_many_and_from_where() -> None:
+    table = plots.figure_table(pd.DataFrame({"x": [1], "n": [7]}), 9, "film", "phantom")
+    assert table.to_dict("records") == [{"x": 1, "n": 7, "unit": "film", "source": "phantom"}]

@@ -3,6 +3,7 @@
 `gaps` is the verb. The pages also use the other functions below. docs/science-coverage.md says what each figure means.
 """
 
+from . import filters
 from .browse import films_of_pattern, gap_table, nearest_source_films
 from .codes import FilmCodes, film_codes
 from .compare import before_after
@@ -23,6 +24,7 @@ __all__ = [
     "counts",
     "film_codes",
     "films_of_pattern",
+    "filters",
     "finding_counts",
     "gap_table",
     "gaps",

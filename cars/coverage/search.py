@@ -23,6 +23,7 @@ from .reach import Reach, edits_of
 from .rows import PatternCounter, Rows, gap_id, load_rows, pattern_text, rows_of
 from .rules import Rule, rules_of, why_impossible
 from .sentences import sentence
+from .sets import with_set
 from .settings import GapsSettings
 from .tway import possible_cells, tway_rows, unseen_cells, within_bounds
 
@@ -81,8 +82,9 @@ def gaps(workspace: Workspace, settings: GapsSettings, progress: Progress = sile
     combinations of t values test films have and no train unit has), and the settings' unit, split, threshold_share and
     where.
 
-    Raises: SettingError for an unknown attribute, a wrong filter or a wrong rule, WorkspaceError before `ingest`.
+    Raises: SettingError for an unknown attribute or set, a wrong filter or rule; WorkspaceError before `ingest`.
     """
+    settings = with_set(workspace, settings)
     rules = rules_of(workspace)
     progress(0, 1000, "Reading the films")
     rows = rows_of(workspace, settings)

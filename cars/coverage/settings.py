@@ -41,3 +41,6 @@ class GapsSettings:
     )
     where: str = setting("", "Only films that meet these conditions, for example `view:PA,AP; sex:F`; empty: all.")
     seconds: int = setting(120, "Stop the search after this long and say so.", minimum=1, maximum=86_400)
+    attribute_set: str = setting(
+        "", "A saved attribute set (`cars sets`); its attributes, values and filter take the place of these settings'."
+    )

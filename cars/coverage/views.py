@@ -12,7 +12,9 @@ from .. import schema
 from .clustering import expected_units
 from .codes import FilmCodes
 from .expected import Items, mask_of
+from .rows import pattern_text
 from .rules import Rule, why_impossible
+from .search import IMPOSSIBLE
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ def codes_of(films: FilmCodes) -> np.ndarray:
     return code
 
 
+def members_of(code: int) -> list[str]:
+    """The findings of a set that `codes_of` numbered."""
+    return [finding for k, finding in enumerate(schema.FINDINGS) if code >> k & 1]
+
+
 def combinations_of(
     films: FilmCodes, unit: str = "patient", rules: tuple[Rule, ...] = (), verdicts: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
@@ -90,8 +97,6 @@ def combinations_of(
     Returns: code (int, bit k is schema.FINDINGS[k]), findings (text, joined by "; ", empty for none), size, count (in
     the unit), films, one column a split (films of it), verdict (impossible, a gap's, or "no gap").
     """
-    from .search import IMPOSSIBLE, pattern_text
-
     code = codes_of(films)
     sets, inverse = np.unique(code, return_inverse=True)
     unit_of = films.unit_of(unit).astype(np.int64)
@@ -105,7 +110,7 @@ def combinations_of(
     )
     for k, split in enumerate(films.words["split"]):
         table[split] = np.bincount(inverse[films.groups["split"] == k], minlength=len(sets))
-    names = [[f for k, f in enumerate(schema.FINDINGS) if c >> k & 1] for c in sets]
+    names = [members_of(int(c)) for c in sets]
     table.insert(1, "findings", pd.Series(["; ".join(n) for n in names], dtype="str"))
     table.insert(2, "size", np.array([len(n) for n in names], dtype=np.int64))
     words = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import textwrap
 
+import pandas as pd
 import plotly.graph_objects as go
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -75,3 +76,9 @@ def plural(unit: str, n: int) -> str:
 
 def from_source(source: str) -> str:
     return f" from {safe(source)}" if source else ""
+
+
+def figure_table(table: pd.DataFrame, n: int | None, unit: str, source: str) -> pd.DataFrame:
+    """A figure's numbers with the columns n, unit and source where the table lacks them and they are known."""
+    extra = {"n": n, "unit": unit or None, "source": source or None}
+    return table.assign(**{k: v for k, v in extra.items() if v is not None and k not in table})

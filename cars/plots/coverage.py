@@ -31,14 +31,16 @@ from .base import (
 
 
 def cooccurrence(
-    found: CoOccurrence, kind: str, unit: str = "patient", impossible: np.ndarray | None = None, source: str = ""
-) -> go.Figure:
+    found: CoOccurrence, kind: str, unit: str = "patient", impossible: np.ndarray | None = None, source: str = "",
+    focus: Mapping[str, str] | None = None,
+) -> go.Figure:  # fmt: skip
     """A heat map of how often two findings are present together.
 
     Args:
         found: as `coverage.cooccurrence` gives it.
         kind: "observed", "expected" or "ratio". A ratio of pairs that are neither seen nor expected once is left out.
         impossible: (k, k) bool, pairs that a rule forbids; they are crossed out and never coloured.
+        focus: the chosen pattern; the cells of each two findings that are present in it are outlined.
 
     A cell is selected through a nearly transparent square on it, since plotly reports no click on a heat map; its
     customdata is (row name, column name).
@@ -89,6 +91,12 @@ def cooccurrence(
         text=[f"{a} with {b}: impossible by a rule" for a, b in crossed], hoverinfo="text",
     )  # fmt: skip
     figure = go.Figure([heat, crosses, marks])
+    at = [k for k, name in enumerate(names) if (focus or {}).get(name) == "present"]
+    for row, column in ((r, c) for r in at for c in at if r != c):
+        figure.add_shape(
+            type="rect", x0=column - 0.5, x1=column + 0.5, y0=row - 0.5, y1=row + 0.5,
+            line={"color": INK, "width": 2.5},
+        )  # fmt: skip
     units = plural(unit, 2)
     label = {"observed": units, "expected": f"expected {units}", "ratio": "seen ÷ expected"}[kind]
     figure = finish(
