@@ -24,6 +24,7 @@ from pages._common import (
     submit,
     watch,
 )
+from pages._figure import figure
 
 FIRST = ("auprc", "auroc", "ece", "brier")
 
@@ -104,23 +105,28 @@ def results(workspace: Workspace) -> None:
         calibrated = st.toggle("After temperature scaling", help="Temperature fitted on the validate patients.")
     if len(gains):
         chosen = st.multiselect("Metrics", metrics, [m for m in FIRST if m in metrics], format_func=labels.get)
-        st.plotly_chart(plots.gain_forest(gains, chosen, finding, calibrated, source), key="forest", theme=None)
+        rows = gains[gains["metric"].isin(chosen) & (gains["finding"] == finding) & (gains["calibrated"] == calibrated)]
+        forest = plots.gain_forest(gains, chosen, finding, calibrated, source)
+        figure(forest, "Gains", rows, "forest", source=source)
     metric = st.selectbox("Score", metrics, format_func=labels.get, width=240)
-    st.plotly_chart(plots.score_dots(scores, metric, finding, calibrated, source), key="scores", theme=None)
+    rows = scores[(scores["finding"] == finding) & (scores["calibrated"] == calibrated)]
+    dots = plots.score_dots(scores, metric, finding, calibrated, source)
+    figure(dots, "Scores", rows[(rows["metric"] == metric) & (rows["seed"] == -1)], "scores", source=source)
     with st.expander("The numbers"):
-        st.dataframe(scores[(scores["finding"] == finding) & (scores["calibrated"] == calibrated)], hide_index=True)
+        st.dataframe(rows, hide_index=True)
     backbones = list(dict.fromkeys(scores["backbone"]))
     backbone = st.selectbox("One backbone in detail", backbones, width=240)
     arms = list(dict.fromkeys(scores[scores["backbone"] == backbone]["arm"]))
     one = None if finding == "macro" else finding
     slices = evaluate.slice_table(workspace, run)
     if len(slices):
-        figure = plots.slice_forest(
-            slices, backbone, metric if metric in set(slices["metric"]) else FIRST[0], source=source
-        )
-        st.plotly_chart(figure, key="slices", theme=None)
+        shown = metric if metric in set(slices["metric"]) else FIRST[0]
+        rows = slices[(slices["backbone"] == backbone) & (slices["metric"] == shown)]
+        forest = plots.slice_forest(slices, backbone, shown, source=source)
+        figure(forest, "Gains on rare combinations", rows, "slices", source=source)
     found = {arm: reliability(key, run, backbone, arm, calibrated, one) for arm in arms}
-    st.plotly_chart(plots.reliability(found, source), key="reliability", theme=None)
+    bins = pd.concat([table.assign(arm=arm) for arm, table in found.items()], ignore_index=True)
+    figure(plots.reliability(found, source), "Reliability", bins, "reliability", source=source)
 
 
 def show_change(workspace: Workspace) -> None:
@@ -131,7 +137,11 @@ def show_change(workspace: Workspace) -> None:
         return
     decisions = workspace.records.latest_decisions().to_json()
     found = change(stamp(workspace, "films", "edits", "gaps"), decisions)
-    st.plotly_chart(plots.coverage_bars(found, source_name(workspace)), key="coverage", theme=None)
+    source = source_name(workspace)
+    figure(
+        plots.coverage_bars(found, source), "Coverage before and after", plots.coverage_bars_table(found), "coverage",
+        unit=found["unit"], source=source,
+    )  # fmt: skip
     closed = sum(gap["closed"] for gap in found["gaps"])
     st.write(
         f"{closed:,} of {len(found['gaps']):,} gaps are closed by synthetic films. A synthetic film counts under its "

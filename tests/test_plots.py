@@ -131,6 +131,14 @@ def test_coverage_bars_before_and_after() -> None:
     assert "209 real train films from phantom, and 6 accepted synthetic ones of 5 patients" in title(figure)
 
 
+def test_the_numbers_of_coverage_before_and_after() -> None:
+    change = {"before": {"films": 9, "tway": {1: {2: 0.5}}}, "after": {"films": 11, "tway": {1: {2: 0.6}}}}
+    assert plots.coverage_bars_table(change).to_dict("records") == [
+        {"side": "before", "values": 2, "least": 1, "share": 0.5, "films": 9},
+        {"side": "after", "values": 2, "least": 1, "share": 0.6, "films": 11},
+    ]
+
+
 @pytest.fixture
 def scores() -> pd.DataFrame:
     rows = [

@@ -6,7 +6,7 @@ the system's. Selectable marks carry what was selected in `customdata`: a gap's 
 
 from .base import FONT, MOST_POINTS, figure_table, number, safe, short
 from .compare import gap_changes, share_pairs, state_words
-from .coverage import cooccurrence, coverage_bars, film_map, gap_bars
+from .coverage import cooccurrence, coverage_bars, coverage_bars_table, film_map, gap_bars
 from .gains import gain_forest, reliability, score_dots, slice_forest
 from .groups import group_panels
 from .splits import tway_panels
@@ -17,6 +17,7 @@ __all__ = [
     "MOST_POINTS",
     "cooccurrence",
     "coverage_bars",
+    "coverage_bars_table",
     "figure_table",
     "film_map",
     "gain_forest",

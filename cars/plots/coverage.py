@@ -203,6 +203,17 @@ def gap_bars(gaps: pd.DataFrame, most: int = 15, source: str = "") -> go.Figure:
     return figure
 
 
+def coverage_bars_table(change: Mapping[str, Any]) -> pd.DataFrame:
+    """The numbers of `coverage_bars`: side (before, after), values, least, share, films."""
+    rows = [
+        (side, t, least, share, change[side]["films"])
+        for side in ("before", "after")
+        for least, shares in change[side]["tway"].items()
+        for t, share in shares.items()
+    ]
+    return pd.DataFrame(rows, columns=["side", "values", "least", "share", "films"])
+
+
 def coverage_bars(change: Mapping[str, Any], source: str = "") -> go.Figure:
     """Coverage of the train split before and after the accepted edits.
 
