@@ -49,6 +49,6 @@ def show_groups(workspace: Workspace) -> None:
     """Each finding's share by group, unknown shown as a group of its own."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         by = _state.selectbox("Groups", list(BY), "by", words=BY.__getitem__)
-        shown = _state.selectbox("Show", list(SHOWN), "groups", words=SHOWN.__getitem__)
+        shown = _state.selectbox("Show", list(SHOWN), "groups", words=SHOWN.__getitem__, width=220)
         unit, split, synthetic = counting()
     panels(workspace, by, BY[by], unit, split, synthetic, shown)

@@ -243,6 +243,13 @@ def test_an_upset_plot_has_a_bar_and_dots_a_combination(combinations: pd.DataFra
     assert len(outlined) == 2
 
 
+def test_large_counts_are_short_on_the_bars_and_whole_in_the_hover_text(combinations: pd.DataFrame) -> None:
+    figure = plots.upset(combinations.assign(count=[30_912, 999, 4]), SIZES, 80_000)
+    shown, clicked = (t for t in figure.data if isinstance(t, go.Bar) and t.orientation != "h")
+    assert list(shown.text) == ["30.9k", "999", "4"]
+    assert "30,912 patients" in clicked.hovertext[0]
+
+
 def test_the_dots_of_a_combination_are_joined(combinations: pd.DataFrame) -> None:
     figure = plots.upset(combinations, SIZES, 80)
     lines = next(t for t in figure.data if isinstance(t, go.Scatter) and t.mode == "lines")

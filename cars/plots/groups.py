@@ -31,27 +31,33 @@ def group_panels(
         rows=rows, cols=COLUMNS, subplot_titles=findings, shared_yaxes=True, horizontal_spacing=0.025,
         vertical_spacing=58 / (rows * (58 + 22 * height)) if rows > 1 else 0,
     )  # fmt: skip
+    shapes, traces = [], []
     for k, finding in enumerate(findings):
-        place = {"row": k // COLUMNS + 1, "col": k % COLUMNS + 1}
+        axis = "" if k == 0 else str(k + 1)
         part = table[table["finding"] == finding].set_index("group")
         overall = float(part.loc["all", "share"])
         own = part.loc[groups]
         base = overall if difference else 0.0
         share, low, high = (100 * (own[c].to_numpy(dtype=float) - base) for c in ("share", "low", "high"))
-        figure.add_trace(
-            go.Scatter(
-                x=share, y=labels, mode="markers", marker={"color": BLUE, "size": 8}, showlegend=False,
-                cliponaxis=False,
-                error_x={"type": "data", "symmetric": False, "array": high - share, "arrayminus": share - low,
-                         "color": BLUE, "thickness": 1.5, "width": 3},
-                customdata=np.column_stack([own["count"], own["n"], low, high]),
-                hovertemplate=f"{finding}, %{{y}}<br>%{{x:.2f}}% (%{{customdata[2]:.2f}} to %{{customdata[3]:.2f}}); "
-                "%{customdata[0]:,} of %{customdata[1]:,}<extra></extra>",
-            ), **place,
+        traces.append(
+            {
+                "type": "scatter", "x": share, "y": labels, "mode": "markers", "marker": {"color": BLUE, "size": 8},
+                "showlegend": False, "cliponaxis": False, "xaxis": f"x{axis}", "yaxis": f"y{axis}",
+                "error_x": {"type": "data", "symmetric": False, "array": high - share, "arrayminus": share - low,
+                            "color": BLUE, "thickness": 1.5, "width": 3},
+                "customdata": np.column_stack([own["count"], own["n"], low, high]),
+                "hovertemplate": f"{finding}, %{{y}}<br>%{{x:.2f}}% (%{{customdata[2]:.2f}} to "
+                "%{customdata[3]:.2f}); %{customdata[0]:,} of %{customdata[1]:,}<extra></extra>",
+            }
         )  # fmt: skip
         line = 0.0 if difference else 100 * overall
         if np.isfinite(line):
-            figure.add_vline(x=line, line={"color": INK if difference else GREY, "dash": "dot", "width": 1.5}, **place)
+            shapes.append(
+                {"type": "line", "x0": line, "x1": line, "y0": 0, "y1": 1, "xref": f"x{axis}",
+                 "yref": f"y{axis} domain", "line": {"color": INK if difference else GREY, "dash": "dot", "width": 1.5}}
+            )  # fmt: skip
+    # all at once: adding them one by one to 14 panels takes half a second
+    figure = go.Figure({"data": traces, "layout": {**figure.layout.to_plotly_json(), "shapes": shapes}})
     what = "minus that of all" if difference else "and of all (dotted)"
     figure = finish(
         figure, f"Findings by {by}",

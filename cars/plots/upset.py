@@ -37,9 +37,10 @@ def upset(
     order = list(sizes.sort_values(kind="stable", ascending=False).index)
     place = {finding: row for row, finding in enumerate(order)}
     members = [[place[f] for f in text.split("; ") if f] for text in top["findings"]]
+    wide = colour in top and colour not in ("count", "verdict")  # a colour bar takes room from the names
     figure = make_subplots(
         rows=2, cols=2, shared_xaxes="columns", shared_yaxes="rows", column_widths=[0.17, 0.83],
-        row_heights=[0.42, 0.58], horizontal_spacing=0.21, vertical_spacing=0.02,
+        row_heights=[0.42, 0.58], horizontal_spacing=0.25 if wide else 0.21, vertical_spacing=0.02,
     )  # fmt: skip
     for trace in _bars(top, x, colour):
         figure.add_trace(trace, 1, 2)
@@ -106,8 +107,11 @@ def upset(
 
 def _bars(top: pd.DataFrame, x: np.ndarray, colour: str) -> list[go.Bar]:
     """The visible bars: one trace, or one a verdict."""
-    text = [f"{count:,}" for count in top["count"]]
+    # thousands as 8.6k, so that neighbours' numbers do not touch; the exact ones are in the hover text and the CSV
+    text = [f"{count:,}" if count < 1000 else f"{count / 1000:.1f}k" for count in top["count"]]
     common: dict[str, Any] = {"textposition": "outside", "cliponaxis": False, "hoverinfo": "skip"}
+    common["constraintext"] = "none"
+    common["textangle"] = -90 if len(top) > 20 and top["count"].max() >= 1000 else 0
     common["textfont"] = {"size": 10}
     if colour == "verdict":
         traces = []
