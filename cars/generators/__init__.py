@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,7 @@ class EditRequest:
     guidance: w ≥ 0; the prediction is source + w · (target − source), so 1 follows the target plainly.
     skip: share of the noisiest steps that an inversion leaves out, in [0, 1).
     hide_masks: whether the outlines are kept from the network inside the ROI, which a finding that changes them needs.
+    subject_id: whose film it is, for generators that use other patients' films.
     """
 
     image: np.ndarray
@@ -53,6 +55,7 @@ class EditRequest:
     skip: float = 0.0
     steps: int = 20
     hide_masks: bool = True
+    subject_id: str = ""
 
     def sham(self) -> EditRequest:
         """The same edit with nothing asked for: same ROI, seed, mode and guidance, unchanged vector."""
@@ -69,6 +72,16 @@ class EditResult:
 
     edited: np.ndarray
     drift: float
+
+
+def modes_of(generator: Any) -> Sequence[str]:
+    """The modes in which a generator edits: all, unless it says otherwise."""
+    return getattr(generator, "modes", MODES)
+
+
+def offered() -> list[str]:
+    """The generators that are meant for data sets; the others are baselines, there to be compared with."""
+    return [name for name in GENERATORS if not getattr(GENERATORS.get(name), "baseline", False)]
 
 
 def check(requests: Sequence[EditRequest], size: int) -> None:

@@ -25,7 +25,7 @@ from ..nets import packaged
 from ..schema import EDITABLE
 from ..torchbox import autocast
 from ..torchbox import device as choose_device
-from . import GENERATORS, EditRequest, EditResult, check
+from . import GENERATORS, MODES, EditRequest, EditResult, check
 
 
 @GENERATORS.register("cars")
@@ -38,6 +38,11 @@ class CarsGenerator:
     size = 64
     findings = EDITABLE
     licence = "Apache-2.0"
+    #: which of a workspace's own models it takes: models/generator/CURRENT
+    uses: str | None = "generator"
+    modes: Sequence[str] = MODES
+    baseline = False
+    deterministic = False
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = folder
@@ -76,8 +81,7 @@ class CarsGenerator:
         groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
         results: dict[int, EditResult] = {}
         for n, request in enumerate(requests):
-            if request.mode == "inversion" and np.array_equal(request.vector_from, request.vector_to):
-                # the walk under an unchanged vector is the film's own (tests prove it), so it need not be walked
+            if self.keeps(request):
                 results[n] = EditResult(request.image.astype(np.float32), 0.0)
             else:
                 groups[request.mode, request.steps, request.skip].append(n)
@@ -86,13 +90,24 @@ class CarsGenerator:
                 results[n] = result
         return [results[n] for n in range(len(requests))]
 
+    def keeps(self, request: EditRequest) -> bool:
+        """Whether a request's result is its source, so that nothing need be walked.
+
+        An inversion under an unchanged vector walks the film's own way (tests prove it).
+        """
+        return request.mode == "inversion" and np.array_equal(request.vector_from, request.vector_to)
+
+    def walked(self, walk: _Walk, mode: str, skip: float) -> Any:
+        """The films that a walk ends in, (B, 1, S, S)."""
+        return walk.inversion(skip) if mode == "inversion" else walk.inpaint()
+
     def _edit(self, requests: list[EditRequest], mode: str, steps: int, skip: float) -> list[EditResult]:
         from ..nets.concept_unet import torch
 
         try:
             with torch.inference_mode(), autocast(self.device):
                 walk = _Walk(self.net, requests, steps, self.device)
-                final = walk.inversion(skip) if mode == "inversion" else walk.inpaint()
+                final = self.walked(walk, mode, skip)
         except torch.OutOfMemoryError:
             raise ResourceError(
                 f"The device's memory is too small for {len(requests)} edits at once.", "Choose a smaller batch."
@@ -182,12 +197,12 @@ class _Walk:
                 x = self._blend(x, following)
         return x
 
-    def inpaint(self) -> Any:
-        """The ROI from noise, the outside from the film."""
-        x = self.noise[0] if self.alpha[0] < 1e-3 else self._latent(0)
+    def inpaint(self, first: int = 0) -> Any:
+        """The ROI from noise, the outside from the film. first: begin at this level with the noised film (SDEdit)."""
+        x = self.noise[0] if first == 0 and self.alpha[0] < 1e-3 else self._latent(first)
         # fresh noise for the steps, other than that of the outside's latents
         fresh = self.torch.flip(self.noise, dims=(0,)).roll(1, dims=-1)
-        for level in range(len(self.steps)):
+        for level in range(first, len(self.steps)):
             v_before = self._v(x, level, self.before)
             x = self._mean(x, self._guided(x, level, v_before), level) + self._spread(level) * fresh[level]
             if level + 1 < len(self.steps):

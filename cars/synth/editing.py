@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import DataError, ResourceError, SettingError
 from ..gates import Gate, Measure, passed
-from ..generators import MODES, EditRequest, composite
+from ..generators import MODES, EditRequest, composite, modes_of
 from ..imaging import Placement, square
 from ..schema import ABSENT, FINDINGS, NOT_MENTIONED, PRESENT, after_edit
 from .data import SEGMENT_SIZE, SHAPE_CHANGING, shrink
@@ -154,7 +154,7 @@ class _Work:
             view=self.source.view, sex=self.source.sex, age=self.source.age, seed=seed, mode=mode,
             guidance=min([settings.guidance, *(MOST_GUIDANCE.get(f, np.inf) for f in self.source.changes)]),
             skip=settings.skip, steps=settings.steps,
-            hide_masks=bool(set(self.source.changes) & set(SHAPE_CHANGING)),
+            hide_masks=bool(set(self.source.changes) & set(SHAPE_CHANGING)), subject_id=self.source.subject_id,
         )  # fmt: skip
 
     def paste(self, edited: np.ndarray, width: float) -> np.ndarray:
@@ -196,11 +196,6 @@ def attempts(settings: SynthSettings, seed: int, modes: Sequence[str] = MODES) -
     wanted = modes if settings.mode == "auto" else (settings.mode,)
     inpaints = [("inpaint", seed + SEED_STEP * k) for k in range(settings.seeds)]
     return ([("inversion", seed)] if "inversion" in wanted else []) + (inpaints if "inpaint" in wanted else [])
-
-
-def modes_of(generator: Any) -> Sequence[str]:
-    """The modes in which a generator edits: all, unless it says otherwise."""
-    return getattr(generator, "modes", MODES)
 
 
 def edit_films(sources: Sequence[Source], models: Models, settings: SynthSettings) -> list[Outcome]:

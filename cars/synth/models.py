@@ -68,12 +68,17 @@ def workspace_judges(workspace: Workspace, settings: SynthSettings, judge: Any) 
 
 
 def workspace_generator(workspace: Workspace, name: Any = "cars", device: str = "auto") -> Any:
-    """A loaded generator. `name`: a registered name or an object; "cars" takes the workspace's own weights first."""
+    """A loaded generator. `name`: a registered name, "name:folder", or an object.
+
+    Without a folder a generator that `uses` a kind of model takes the workspace's own where it has one.
+    """
     if not isinstance(name, str):
         return name
-    kind, _, folder = name.partition(":")
-    own = folder or (current(workspace, "generator") if kind == "cars" else None)
-    return GENERATORS.get(kind)(own).load(device) if own else GENERATORS.get(kind)().load(device)
+    kind = GENERATORS.get(name)
+    own: Any = name.partition(":")[2]
+    if not own and (uses := getattr(kind, "uses", None)):
+        own = workspace.path if uses == "workspace" else current(workspace, uses)
+    return kind(own).load(device) if own else kind().load(device)
 
 
 def workspace_segmenter(name: Any = "cars", device: str = "auto") -> Any:
