@@ -260,6 +260,16 @@ def compared(rows: list[dict]) -> dict[str, dict[str, dict]]:
     return table
 
 
+def paired(rows: list[dict], ours: str, other: str, direction: str) -> dict:
+    """By how many dB ours comes closer to the truth than another generator on the same films: value, low, high, n."""
+    by_name = {
+        name: [v for r in rows if (r["generator"], r["direction"]) == (name, direction) for v in r["values"]["db"]]
+        for name in (ours, other)
+    }
+    difference = [a - b for a, b in zip(by_name[ours], by_name[other], strict=True)]
+    return dict(zip(("value", "low", "high", "n"), bootstrap(difference)))
+
+
 #: Heading → figure of `compared` and its digits, for the table in docs/synthesis.md.
 COLUMNS = {
     "flip": ("flip", 2), "sham": ("sham", 2), "passed": ("passed", 2), "clean": ("clean", 2),
@@ -311,6 +321,9 @@ def flat(rows: list[dict]) -> list[dict]:
             for figure, unit in (("passed", "share"), ("gain", "dB"), ("ssim", "SSIM"), ("collateral", "findings")):
                 what = f"{direction}, all findings (n = {ours[figure]['n']}): {figure}, {first} against {name}"
                 add(what, ours[figure]["value"], theirs[figure]["value"], unit)
+            closer = paired(rows, first, name, direction)
+            what = f"{direction}, placed findings (n = {closer['n']}): dB closer to the truth than {name}, same films"
+            add(f"{what} [{closer['low']:.1f}, {closer['high']:.1f}]", closer["value"], 0.0, "dB")
     return table
 
 
@@ -349,6 +362,10 @@ def main() -> None:
         save_png(options.grid, np.concatenate(strips))
     if len(generators) > 1:
         print(markdown(compared(rows)), file=sys.stderr)
+        ours, *others = generators
+        for name, direction in ((name, d) for d in ("insert", "delete") for name in others):
+            gap = "{value:+.1f} dB [{low:.1f}, {high:.1f}], n = {n}".format(**paired(rows, ours, name, direction))
+            print(f"{direction}: {ours} closer to the truth than {name} by {gap}", file=sys.stderr)
     if options.json:
         revisions = {name: generator.revision for name, generator in generators.items()}
         about = {"generators": revisions, "judge": models.judge.revision, "films": options.films, "seed": SEED}

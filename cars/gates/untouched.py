@@ -16,12 +16,13 @@ class UntouchedGate(Gate):
     """The greatest change of the judge's probability among the findings that the edit does not concern.
 
     Findings that the judge was not trained on do not count; where none is left the row says "not checked". `movement`
-    is what 95% of inpainted shams stay below; `benchmarks/untouched.py` measures it.
+    is what 95% of inpainted shams stay below on the phantom (`benchmarks/untouched.py`). It is not required by default,
+    for under the packaged judge an eighth of the true counterfactuals would fail it.
     """
 
     required: bool = setting(False, "Whether an edit must pass; otherwise the numbers are only kept.")
     movement: float = setting(
-        0.5, "Greatest change of probability of a finding that the edit does not concern.", minimum=0, maximum=1
+        0.82, "Greatest change of probability of a finding that the edit does not concern.", minimum=0, maximum=1
     )
 
     def measures(self, evidence: Evidence) -> list[Measure]:

@@ -137,7 +137,7 @@ def onto(donor: Donor, masks: np.ndarray) -> Donor:
     """The donor shifted and stretched so that the bounding box of its lungs is that of these masks, (3, S, S)."""
     from scipy import ndimage
 
-    here, there = box(masks[:2].any(0)), box(donor.masks[:2].any(0))
+    here, there = box(np.any(masks[:2], axis=0)), box(np.any(donor.masks[:2], axis=0))
     scale = (there[1] - there[0]) / (here[1] - here[0])
     offset = there[0] - scale * here[0]
 

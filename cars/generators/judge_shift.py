@@ -3,7 +3,7 @@
 Latent shift (Cohen et al. 2021, "Gifsplanation via Latent Shift", arXiv 2102.09475) moves an autoencoder's code along
 the gradient of a classifier. CARS ships no autoencoder of films, so the code here is a grid of 16 × 16 brightness
 values over the film, decoded by bicubic interpolation and added inside the ROI. The classifier is the judge that also
-gates the edit: that it flips is true by construction and says nothing; what counts is how far from the truth it ends.
+gates the edit, so a flip says less here than elsewhere; what counts is how far from the truth the film ends.
 """
 
 from __future__ import annotations

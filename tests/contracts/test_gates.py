@@ -93,9 +93,9 @@ def test_some_edit_fails_it_and_some_edit_passes_it(name):
     for seed in range(60):
         rng = np.random.default_rng(seed)
         change = {FINDINGS[int(rng.integers(0, 14))]: "insert"}
-        before = np.where(rng.random(14) < 0.7, 0.1, 0.9)
+        before = np.where(rng.random(14) < 0.7, 0.04, 0.96)
         case = evidence(
-            change, seed, before=before, after=np.clip(before + rng.choice([0, 0.8], p=[0.8, 0.2]), 0, 1),
+            change, seed, before=before, after=np.clip(before + rng.choice([0, 0.9], p=[0.8, 0.2]), 0, 1),
             sham=rng.random(14), likeness=float(rng.uniform(0.7, 1)),
         )  # fmt: skip
         if rng.random() < 0.5:

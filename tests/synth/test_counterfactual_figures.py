@@ -81,8 +81,13 @@ def test_generators_are_compared_over_all_findings(figures):
     text = figures.markdown(table)
     assert "| other | insert | 4 | 0.00 [0.00, 0.49] |" in text
     assert "-1.0 [-1.0, -1.0]" in text
+    pair = ((rows[0], [21.0, math.nan, 25.0]), (rows[2], [20.0, 30.0, 22.0]))
+    mixed = [{**r, "values": {"db": decibels}} for r, decibels in pair]
+    closer = figures.paired(mixed, "cars", "other", "insert")
+    assert (closer["value"], closer["n"]) == (2.0, 2)
+    rows[2] = row(figures, "other", "insert", 10, 3, -1.0)
     flat = {r["what"]: r for r in figures.flat(rows)}
     against = flat["insert, all findings (n = 10): passed, cars against other"]
-    assert (against["ours"], against["reference"]) == (0.9, 0.25)
-    assert against["ratio"] == pytest.approx(3.6)
+    assert (against["ours"], against["reference"]) == (0.9, 0.3)
+    assert against["ratio"] == pytest.approx(3)
     assert not any(math.isnan(r["ours"]) for r in flat.values())
