@@ -1,4 +1,4 @@
-"""Maximal uncovered patterns: exact search over weighted, deduplicated rows. Pure numpy.
+"""Maximal uncovered patterns: exact search over weighted, deduplicated rows.
 
 A pattern is a set of items; a row matches it when it carries them all. A unit (patient, study or film) matches it when
 at least one of its rows does: a woman with an effusion on a lateral film and a clear PA film does not match
@@ -12,15 +12,18 @@ How it is fast:
 - One level after the other, the frequent patterns are walked depth first; the rows that match a prefix are compacted on
   the way down. At the last step the masks of each bag's remaining rows are or-ed together: bit i of the result says
   whether that unit matches prefix + i, so one pass counts every extension at once.
-- A candidate is kept only when every parent is frequent, which two hash lookups per parent decide; hence each counted
-  candidate is either frequent or a MUP.
+- A candidate is kept only when every parent is frequent, which hash lookups decide; hence each counted candidate is
+  either frequent or a MUP.
+- A level of many prefixes is done by a compiled loop that does the same (compiled.py).
 Level by level, a search that is stopped is complete up to a stated level.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +36,10 @@ DOMINANCE_REACH = 6
 #: Units of up to this many distinct rows are merged when their rows agree.
 LARGEST_MERGED = 4
 WORD = 64
+#: Levels of this many prefixes are done by the compiled loop: before numba is loaded, and after.
+WORTH_LOADING, WORTH_USING = 4_000, 16
+#: Prefixes between two looks at the bounds, the clock and the progress.
+PREFIXES_AT_ONCE, PREFIXES_COMPILED = 256, 8192
 
 
 @dataclass(frozen=True)
@@ -203,61 +210,106 @@ def find_mups(
     exclusive = [0] * bags.items  # item → mask of every item of its attribute
     for i in range(bags.items):
         exclusive[i] = sum(1 << int(j) for j in np.flatnonzero(attribute == attribute[i]))
-    everything = (1 << bags.items) - 1
-    walker = _Walker(bags)
-    #: pattern of the level before the last → mask of items that extend it to a frequent pattern
-    extends: dict[int, int] = {}
-    prefixes: list[tuple[int, ...]] = [()]
-    kept, deadline = 0, time.monotonic() + seconds
+    kept, deadline = 0, monotonic() + seconds
     for level in range(1, max_order + 1):
         frequent: dict[int, int] = {}
-        following: list[tuple[int, ...]] = []
-        walker.reset()
-        for done, prefix in enumerate(prefixes):
-            if not done % 256:
-                share = (level - 1 + done / len(prefixes)) / max_order
-                progress(round(1000 * share), 1000, f"Patterns of {level} attributes")
-            own = sum(1 << i for i in prefix)
-            later = everything & ~((1 << (prefix[-1] + 1)) - 1) if prefix else everything
-            for i in prefix:
-                later &= ~exclusive[i]
-                later &= extends[own & ~(1 << i)]
-            if not later:
-                continue
-            counts = walker.counts(prefix)
-            for i in items_of(later):
-                count = int(counts[i])
-                if count >= threshold:
-                    frequent[own | 1 << i] = count
-                    following.append((*prefix, i))
-                else:
-                    search.mups.append((*prefix, i))
-                    search.counts.append(count)
+        prefixes = list(search.frequent[-1])
+        for done, often, rare in _extended(bags, prefixes, exclusive, threshold, limit - len(search.mups)):
+            share = (level - 1 + done / len(prefixes)) / max_order
+            progress(round(1000 * share), 1000, f"Patterns of {level} attributes")
+            frequent.update(often)
+            for mask, count in rare:
+                search.mups.append(items_of(mask))
+                search.counts.append(count)
             reason = (
                 "limit" if len(search.mups) >= limit
                 else "frequent" if kept + len(frequent) > most_frequent
-                else "seconds" if time.monotonic() > deadline
+                else "seconds" if monotonic() > deadline
                 else ""
             )  # fmt: skip
-            if reason and (done + 1 < len(prefixes) or level < max_order or reason == "limit"):
+            if reason and (done < len(prefixes) or level < max_order or reason == "limit"):
                 search.frequent.append(frequent)
                 search.truncated, search.reason = True, reason
                 del search.mups[limit:], search.counts[limit:]
                 return search
         search.frequent.append(frequent)
-        search.complete = level
-        if not following:
-            search.complete = max_order
+        search.complete = level if frequent else max_order
         if search.complete == max_order:
             break
         kept += len(frequent)
-        prefixes = following
-        extends = {}
-        for own in frequent:
-            for i in items_of(own):
-                rest = own & ~(1 << i)
-                extends[rest] = extends.get(rest, 0) | 1 << i
     return search
+
+
+Counted = Iterable[tuple[int, int]]
+
+
+def _extended(
+    bags: Bags, prefixes: list[int], exclusive: list[int], threshold: int, most_mups: int
+) -> Iterator[tuple[int, Counted, Counted]]:
+    """The candidates of a level, a few hundred prefixes at a time: (prefixes done, frequent ones, MUPs), each as masks
+    with counts, in order.
+
+    prefixes: masks of every frequent pattern of the level before, neighbours sharing their first items.
+    """
+    from .compiled import kernel
+
+    # once it is loaded, the kernel pays from a few prefixes on
+    worth = WORTH_USING if kernel.cache_info().currsize else WORTH_LOADING
+    compiled = kernel() if len(prefixes) >= worth and bags.items <= WORD else None
+    if compiled is not None:
+        yield from _by_kernel(compiled, bags, prefixes, exclusive, threshold, most_mups)
+    else:
+        yield from _by_numpy(bags, prefixes, exclusive, threshold)
+
+
+def _by_numpy(
+    bags: Bags, prefixes: list[int], exclusive: list[int], threshold: int
+) -> Iterator[tuple[int, Counted, Counted]]:
+    everything = (1 << bags.items) - 1
+    walker = _Walker(bags)
+    #: pattern of one item less than the prefixes → mask of items that extend it to a frequent pattern
+    extends: dict[int, int] = {}
+    for own in prefixes:
+        for i in items_of(own):
+            rest = own & ~(1 << i)
+            extends[rest] = extends.get(rest, 0) | 1 << i
+    often: list[tuple[int, int]] = []
+    rare: list[tuple[int, int]] = []
+    for done, own in enumerate(prefixes, 1):
+        prefix = items_of(own)
+        later = everything & ~((1 << own.bit_length()) - 1)
+        for i in prefix:
+            later &= ~exclusive[i]
+            later &= extends[own & ~(1 << i)]
+        if later:
+            counts = walker.counts(prefix)
+            for i in items_of(later):
+                count = int(counts[i])
+                (often if count >= threshold else rare).append((own | 1 << i, count))
+        if done % PREFIXES_AT_ONCE == 0 or done == len(prefixes):
+            yield done, often, rare
+            often, rare = [], []
+
+
+def _by_kernel(
+    compiled: Callable[..., Any], bags: Bags, prefixes: list[int], exclusive: list[int], threshold: int, most_mups: int
+) -> Iterator[tuple[int, Counted, Counted]]:
+    from .compiled import FIRST, table_of
+
+    masks = np.array(prefixes, dtype=np.uint64)
+    known, weight = table_of(masks), bags.weight.astype(np.int64)
+    done = 0
+    while done < len(masks):
+        more, often, often_n, rare, rare_n = compiled(
+            bags.masks[0], bags.bag, weight, masks[done : done + PREFIXES_COMPILED],
+            np.array(exclusive, dtype=np.uint64), known, FIRST, bags.items, threshold, most_mups,
+        )  # fmt: skip
+        done += int(more)
+        yield (
+            done,
+            zip(often.tolist(), often_n.tolist(), strict=True),
+            zip(rare.tolist(), rare_n.tolist(), strict=True),
+        )
 
 
 def items_of(mask: int) -> tuple[int, ...]:

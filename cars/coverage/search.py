@@ -57,7 +57,7 @@ def search_rows(rows: Rows, settings: GapsSettings, progress: Progress = silent)
     """The engine on these rows, with the settings' threshold as τ."""
     return find_mups(
         rows.bags(settings.unit), rows.attribute_of_item, settings.threshold,
-        min(settings.max_order, len(rows.attributes)), settings.limit, seconds=settings.seconds, progress=progress,
+        min(settings.max_order, len(rows.attributes)), settings.limit, MOST_FREQUENT, settings.seconds, progress,
     )  # fmt: skip
 
 

@@ -129,6 +129,64 @@ def test_the_fitted_prior_is_no_less_likely_than_the_one_that_made_the_data():
     assert (high[tight] < 1).mean() < 0.1
 
 
+#: The vignette "Empirical Bayes Metrics with openEBGM" (2023-09-14) of the R package openEBGM 0.9.1 (Canida & Ihrie,
+#: "openEBGM: An R Implementation of the Gamma-Poisson Shrinker Data Mining Model", The R Journal 9/2, 2017), on its
+#: data set caers: the estimated prior (alpha1, beta1, alpha2, beta2, P), and for named cells N, E, QUANT_05, EBGM, QUANT_95.
+OPENEBGM_PRIOR = Prior(3.25379356, 0.39988854, 2.02612692, 1.90807970, 0.06534557)
+OPENEBGM = {
+    "1-Phenylalanine, heart rate increased": (1, 0.0360548272, 0.49, 2.23, 13.85),
+    "11 Unspecified vitamins, asthma": (1, 0.0038736591, 0.52, 2.58, 15.78),
+    "11 Unspecified vitamins, cardiac function test": (1, 0.0002979738, 0.52, 2.63, 16.02),
+    "11 Unspecified vitamins, dyspnoea": (1, 0.0765792610, 0.47, 1.92, 11.77),
+    "11 Unspecified vitamins, hypersensitivity": (1, 0.0527413588, 0.48, 2.09, 12.95),
+    "Reumofan Plus, weight increased": (16, 0.40643623, 15.68, 23.26, 33.48),
+    "Hydroxycut Regular, emotional distress": (19, 0.89690107, 11.65, 16.78, 23.55),
+    "Reumofan Plus, immobile": (6, 0.07866508, 10.16, 18.28, 30.83),
+    "Hydroxycut Hardcore, cardio-respiratory distress": (8, 0.30482718, 9.00, 15.25, 24.52),
+    "Hydroxycut Regular, injury": (11, 0.56317044, 8.98, 14.28, 21.78),
+}
+
+
+@pytest.mark.parametrize("cell", OPENEBGM)
+def test_published_scores_of_openebgm(cell):
+    """EBGM to both printed digits. Its quantiles come from a bisection that stops at a half-width of 0.005 and are then
+    rounded, so ours, which are exact, may differ from them by 0.01 and not more."""
+    n, e, low, ratio, high = OPENEBGM[cell]
+    result = shrink(OPENEBGM_PRIOR, np.array([n]), np.array([e]))
+    assert round(float(result.ratio[0]), 2) == ratio
+    assert result.low[0] == pytest.approx(low, abs=0.01)
+    assert result.high[0] == pytest.approx(high, abs=0.01)
+
+
+def test_published_mixture_fractions_of_openebgm():
+    """The same vignette's Qn, the chance that a cell's λ came from the prior's first part, to seven digits: P and the
+    derivative of the log likelihood by the logit of P make it up."""
+    published = [0.2819737, 0.3409653, 0.3482317, 0.2819737, 0.2226356, 0.2556670]
+    cells = [0.0360548272, 0.0038736591, 0.0002979738, 0.0360548272, 0.0765792610, 0.0527413588]
+    share = OPENEBGM_PRIOR.share
+    step = 1e-5
+    for e, expected in zip(cells, published, strict=True):
+        up, down = (
+            log_likelihood(
+                OPENEBGM_PRIOR._replace(share=1 / (1 + (1 / share - 1) * np.exp(-s))), np.ones(1), np.array([e])
+            )
+            for s in (step, -step)
+        )
+        assert (up - down) / (2 * step) + share == pytest.approx(expected, abs=2e-7)
+
+
+def test_published_fit_without_three_way_interaction():
+    """Alcohol, cigarette and marijuana use of 2,276 students (Agresti, Categorical Data Analysis, 2nd edition 2002,
+    tables 8.3 and 8.4): the model of all pairs (AC, AM, CM) fits 910.4 who use all three and 279.6 who use none."""
+    alcohol, cigarettes, marijuana = 1, 2, 4
+    seen = {0: 279, marijuana: 2, cigarettes: 43, cigarettes | marijuana: 3, alcohol: 456, alcohol | marijuana: 44,
+            alcohol | cigarettes: 538, 7: 911}  # fmt: skip
+    cells = np.array([seen[s] for s in range(8)], dtype=float)
+    assert no_interaction(at_least(cells)[None])[0] == pytest.approx(910.4, abs=0.05)
+    none = np.array([seen[7 - s] for s in range(8)], dtype=float)  # the items are now the three non-uses
+    assert no_interaction(at_least(none)[None])[0] == pytest.approx(279.6, abs=0.05)
+
+
 def test_shrinkage_pulls_few_cases_further_than_many():
     prior = Prior(5.0, 5.0, 5.0, 5.0, 0.5)
     few, many = shrink(prior, np.array([0.0, 0.0]), np.array([2.0, 200.0])).ratio

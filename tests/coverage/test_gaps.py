@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from coverage_frames import edits_frame, films_frame, workspace_of
 
 from cars import schema
-from cars.coverage import GapsSettings, gap_table, gaps, score_parts
-from cars.coverage.search import COLUMNS
+from cars.coverage import GapsSettings, gap_table, gaps, mups, score_parts, search
+from cars.coverage.rows import load_rows, rows_of
+from cars.coverage.rules import shipped_rules
+from cars.coverage.search import COLUMNS, filtered, threshold_of
 from cars.errors import Cancelled, SettingError, WorkspaceError
 from cars.phantom.population import HOLES, sample_population
 from cars.workspace import Workspace
@@ -117,6 +120,82 @@ def test_a_hole_is_rarer_than_expected_and_a_rare_product_is_not(tmp_path):
     assert found["mups"][0] is planted
 
 
+@pytest.mark.parametrize("unit", ["patient", "study", "film"])
+def test_a_share_gives_the_threshold_that_it_says(tmp_path, unit):
+    frame = films_frame(1, 250)
+    workspace = workspace_of(tmp_path / "ws", frame)
+    key = {"patient": "subject_id", "study": "study_id", "film": "dicom_id"}[unit]
+    units = frame.loc[frame["split"] == "train", key].nunique()
+    tau = -(-7 * units // 100)  # ceil(7%)
+    by_share = gaps(workspace, GapsSettings(max_order=2, unit=unit, threshold_share=0.07, threshold=3))
+    table = gap_table(workspace)
+    plain = gaps(workspace, GapsSettings(max_order=2, unit=unit, threshold=tau))
+    assert by_share["threshold"] == tau
+    assert set(table["threshold"]) == {tau}
+    assert by_share["mups"] == plain["mups"]
+    assert table["sentence"].str.startswith(f"Fewer than {tau} ").all()
+
+
+@pytest.mark.parametrize(("share", "units", "tau"), [(0.01, 300, 3), (0.01, 301, 4), (1e-9, 50, 1), (0.1, 30, 3)])
+def test_a_share_is_rounded_up_and_exact_products_are_kept(share, units, tau):
+    assert threshold_of(GapsSettings(threshold_share=share), units) == tau
+
+
+def test_a_filter_searches_as_if_the_other_films_were_not_there(tmp_path):
+    frame = films_frame(1, 400)
+    whole = workspace_of(tmp_path / "whole", frame)
+    some = frame["view"].isin(["PA", "AP"]) & (frame["edema"] == 1)
+    chosen = GapsSettings(threshold=12, include_impossible=True)
+    part = gaps(workspace_of(tmp_path / "part", frame[some]), chosen)
+    kept = gap_table(Workspace(tmp_path / "part")).set_index("pattern")
+    filtered = gaps(whole, dataclasses.replace(chosen, where="view:PA,AP; Edema:present"))
+    table = gap_table(whole).set_index("pattern")
+    assert filtered["units"] == part["units"]
+    # what the filter excludes is no gap
+    kept = kept[~kept.index.str.contains("lateral")]
+    assert set(table.index) == set(kept.index)
+    assert len(table) > 20
+    figures = ["patients", "studies", "films", "count", "test_films", "reachable"]
+    assert (table.loc[kept.index, figures] == kept[figures]).all(axis=None)
+    assert table["sentence"].str.contains("Counted where view:PA,AP; Edema:present.", regex=False).all()
+    assert not set(table["gap_id"]) & set(kept["gap_id"])  # another question, so another id
+    with pytest.raises(SettingError, match="maybe"):
+        gaps(whole, GapsSettings(where="Edema:maybe"))
+    with pytest.raises(SettingError, match="no attribute"):
+        gaps(whole, GapsSettings(attributes="edema", where="Edema:absent"))
+
+
+def test_a_filter_does_not_hide_that_a_patient_is_tested(tmp_path):
+    """A patient with a train film on PA and a test film on AP: under view:PA the train film is still no source."""
+    frame = films_frame(4, 120).assign(on_disk=True)
+    crossing = frame.loc[(frame["split"] == "train") & (frame["view"] == "PA"), "dicom_id"].iloc[0]
+    person = frame.loc[frame["dicom_id"] == crossing].iloc[0]
+    second = person.to_frame().T.astype(frame.dtypes).assign(split="test", view="AP", dicom_id="test-film")
+    workspace = workspace_of(tmp_path / "ws", pd.concat([frame, second], ignore_index=True))
+    kept = filtered(load_rows(workspace), "view:PA")
+    assert set(kept["view"]) == {"PA"}
+    assert crossing not in set(kept["dicom_id"])
+    others = frame[(frame["view"] == "PA") & (frame["subject_id"] != person["subject_id"])]
+    assert set(others["dicom_id"]) <= set(kept["dicom_id"])
+
+
+@pytest.mark.parametrize(("values", "allowed"), [("present+absent", "absent"), ("present+uncertain", "uncertain")])
+def test_one_other_finding_value_can_be_searched(tmp_path, values, allowed):
+    workspace = workspace_of(tmp_path / "ws", films_frame(1, 250))
+    everything = gaps(workspace, GapsSettings("sex,findings", "all", 2, 40, include_impossible=True))["mups"]
+    found = gaps(workspace, GapsSettings("sex,findings", values, 2, 40, include_impossible=True))["mups"]
+    wanted = [m["pattern"] for m in everything if set(m["pattern"].values()) <= {"present", allowed, "F", "M"}]
+    assert sorted(map(str, (m["pattern"] for m in found))) == sorted(map(str, wanted))
+    assert any(allowed in m["pattern"].values() for m in found)
+
+
+def test_an_impossible_pattern_is_listed_with_its_reason(tmp_path):
+    workspace = workspace_of(tmp_path / "ws", films_frame(1, 250))
+    found = gaps(workspace, GapsSettings(max_order=2, threshold=60, include_impossible=True))["mups"]
+    (one,) = [m for m in found if m["pattern"] == {"Edema": "present", "No Finding": "present"}]
+    assert one["sentence"].endswith(shipped_rules()["no-finding-with-disease"].why)
+
+
 def test_too_few_patients_in_all_is_one_gap_without_conditions(tmp_path):
     result = gaps(workspace_of(tmp_path / "ws", films_frame(0, 20)), GapsSettings(threshold=500))
     (only,) = result["mups"]
@@ -149,8 +228,57 @@ def test_a_truncated_search_says_so_and_writes_what_it_found(tmp_path):
     workspace = workspace_of(tmp_path / "ws", films_frame(1, 250))
     result = gaps(workspace, GapsSettings(limit=10, include_impossible=True))
     assert result["truncated"]
+    assert result["stopped_by"] == "limit"
     assert result["total"] == 10 == len(gap_table(workspace))
-    assert "--max-order" in result["hint"]
+    for words in ("10 uncovered patterns", f"up to {result['complete']} attributes", "--max-order", "--threshold"):
+        assert words in result["hint"]
+    assert result["complete"] < GapsSettings().max_order
+    whole = gaps(workspace, GapsSettings(include_impossible=True))
+    assert (whole["truncated"], whole["stopped_by"], whole["hint"]) == (False, "", "")
+
+
+@pytest.mark.parametrize("bound", ["seconds", "frequent"])
+def test_a_search_that_would_explode_stops_at_a_bound_and_says_how_to_narrow_it(tmp_path, monkeypatch, bound):
+    workspace = workspace_of(tmp_path / "ws", films_frame(1, 150))
+    asked = GapsSettings(
+        "sex,edema,fracture,pneumonia,atelectasis,cardiomegaly", "all", 18, 4, seconds=1, include_impossible=True
+    )
+    if bound == "frequent":
+        monkeypatch.setattr(search, "MOST_FREQUENT", 100)
+    else:
+        ticks = iter(range(10**9))
+        monkeypatch.setattr(mups, "monotonic", lambda: 0.35 * next(ticks))  # what a slow search would see
+    result = gaps(workspace, asked)
+    assert (result["truncated"], result["stopped_by"]) == (True, bound)
+    assert 1 <= result["complete"] < 6
+    for words in (
+        "after 1 seconds" if bound == "seconds" else "100 patterns have enough patients",
+        f"up to {result['complete']} attributes", "Lower --max-order",
+    ):  # fmt: skip
+        assert words in result["hint"]
+    # complete up to the stated level: as if no more had been asked for
+    monkeypatch.undo()
+    less = gaps(workspace, dataclasses.replace(asked, max_order=result["complete"]))
+    found = {m["gap_id"] for m in result["mups"] if len(m["pattern"]) <= result["complete"]}
+    assert found == {m["gap_id"] for m in less["mups"]}
+    assert not less["truncated"]
+
+
+def test_what_is_remembered_follows_the_films(tmp_path):
+    frame = films_frame(1, 250)
+    workspace = workspace_of(tmp_path / "ws", frame)
+    rows = rows_of(workspace, GapsSettings())
+    assert rows_of(workspace, GapsSettings(threshold=7, max_order=1)) is rows  # another τ reads and packs nothing again
+    assert rows.bags("patient") is rows.bags("patient")
+    assert rows_of(workspace, GapsSettings(where="sex:F")) is not rows
+    mine = load_rows(workspace, "all")
+    mine["edema"] = np.int8(1)
+    mine.loc[:, "sex"] = "F"
+    assert load_rows(workspace, "all")["edema"].tolist() != mine["edema"].tolist()
+    assert set(load_rows(workspace, "all")["sex"]) > {"F"}
+    workspace.write_part("films", "films", frame.iloc[:100])
+    assert len(load_rows(workspace, "all")) == 100
+    assert rows_of(workspace, GapsSettings()) is not rows
 
 
 def test_synthetic_films_count_only_when_asked_and_under_their_source(tmp_path):
