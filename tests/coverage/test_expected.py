@@ -131,7 +131,7 @@ def test_the_fitted_prior_is_no_less_likely_than_the_one_that_made_the_data():
 
 #: The vignette "Empirical Bayes Metrics with openEBGM" (2023-09-14) of the R package openEBGM 0.9.1 (Canida & Ihrie,
 #: "openEBGM: An R Implementation of the Gamma-Poisson Shrinker Data Mining Model", The R Journal 9/2, 2017), on its
-#: data set caers: the estimated prior (alpha1, beta1, alpha2, beta2, P), and for named cells N, E, QUANT_05, EBGM, QUANT_95.
+#: data set caers: the estimated prior (alpha1, beta1, alpha2, beta2, P); by cell N, E, QUANT_05, EBGM, QUANT_95.
 OPENEBGM_PRIOR = Prior(3.25379356, 0.39988854, 2.02612692, 1.90807970, 0.06534557)
 OPENEBGM = {
     "1-Phenylalanine, heart rate increased": (1, 0.0360548272, 0.49, 2.23, 13.85),
