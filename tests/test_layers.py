@@ -10,6 +10,7 @@ LEVELS = [
     {"errors", "config", "schema", "registry"},
     {
         "workspace", "catalog", "records", "provenance", "progress", "weights", "imaging", "filmcache", "torchbox",
+        "cover", "edits",
         "jobs", "engines", "phantom", "nets",
     },
     {"datasets", "backbones", "generators", "segmenters", "metrics", "gates"},

@@ -1,14 +1,16 @@
 """Synthesis: choose films and edits (`plan`), train the editor (`train_generator`), make and gate the edits (`synth`).
 
     settings  planning  generator_training  run     the verbs
+    sourcing  cost                                  which films could be made for which gaps, and what a plan costs
     data  training                                  what the editor learns from, and how
     editing  roi  gating  judge  models             one edit: where, how, and whether it may count
     uncertainty                                     how far seeds and judges agree on it
     tables  preview                                 for pages
 """
 
+from .cost import cost_of, in_words
 from .generator_training import train_generator
-from .planning import plan
+from .planning import estimate, plan
 from .preview import preview
 from .run import synth
 from .settings import PlanSettings, SynthSettings, TrainGeneratorSettings
@@ -18,7 +20,10 @@ __all__ = [
     "PlanSettings",
     "SynthSettings",
     "TrainGeneratorSettings",
+    "cost_of",
     "edit_table",
+    "estimate",
+    "in_words",
     "plan",
     "preview",
     "synth",

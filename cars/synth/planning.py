@@ -1,114 +1,65 @@
-"""The verb plan: which films to edit, and how, so that gaps are filled. Nothing is synthesised yet.
+"""The verb plan: the fewest films to make so that gaps reach their threshold. Nothing is synthesised yet.
 
 Sources are frontal train films on disk, of patients without a film in validate or test. An edit changes findings;
-sex, age, race and view never. Patients who are new to the gap come first, then films that one edit turns into the
-wanted pattern, then those that also serve other gaps of the plan (a greedy set cover), then patients that were used
-least. The same workspace and settings give the same plan.
+sex, age, race and view never. Where gaps count patients, a patient who has such a film already adds none and is no
+source for it. One film may fill several gaps: a weighted greedy set cover chooses (`cars.cover`), with at most k films
+a patient; kinds of edits that mostly failed their gates here weigh more. The same workspace and settings give the same
+plan.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 
 from ..config import as_dict
+from ..cover import Candidates, greedy, lower_bound, reached
+from ..edits import allowed
 from ..errors import SettingError, WorkspaceError
 from ..progress import Progress, part_of, silent
 from ..provenance import digest
-from ..schema import (
-    ALLOWED_WITH_NO_FINDING,
-    COLUMN_OF,
-    EDITABLE,
-    FINDING_CODES,
-    FINDING_OF,
-    FINDINGS,
-    NOT_MENTIONED,
-    PRESENT,
-    UNCERTAIN,
-    after_edit,
-    column,
-)  # fmt: skip
+from ..schema import EDITABLE, FINDING_CODES, FINDING_OF, FINDINGS, NOT_MENTIONED, column
 from ..workspace import Workspace
+from .cost import cost_of, tried_of, weights_of
 from .data import refuse_other_splits
 from .settings import PlanSettings
+from .sourcing import FIXED, Films, Options, Target, conditions_of, counted_films, options
 
-#: Attributes of a pattern that an edit never changes.
-FIXED = ("sex", "age_band", "view", "race")
-#: Candidates weighed per gap; more are cut, in the order of the seed.
-MOST_CANDIDATES = 2000
+#: The judge looks at no more source films than so many for each film of the plan.
+LOOKS_PER_FILM = 6
 
 
 @dataclass
-class Target:
-    """One gap (or, without a gap, one kind of edit) and how far the plan fills it."""
+class Draft:
+    """A plan before it is filed. items: as `plan_items` holds them. bound: see `cover.lower_bound`."""
 
-    gap_id: str
-    sentence: str
-    fixed: dict[str, str]
-    findings: dict[str, int]
-    wanted: int
-    changes: dict[str, str] | None = None  # a given edit, where no pattern is asked for
-    planned: int = 0
-    reason: str = ""
-    candidates: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-
-    def reached(self, film: dict[str, Any], labels: dict[str, int]) -> bool:
-        """Whether a film with these labels is what the gap lacks."""
-        as_it_is = all(film[name] == value for name, value in self.fixed.items())
-        return as_it_is and all(labels[finding] == code for finding, code in self.findings.items())
+    targets: list[Target]
+    items: list[dict[str, Any]]
+    patients: int
+    bound: int | None = None
 
 
-def parse_pattern(pattern: dict[str, str]) -> tuple[dict[str, str], dict[str, int]]:
-    """A gap's pattern as (fixed attributes, finding → wanted code).
+def parse_pattern(pattern: dict[str, str]) -> dict[str, str]:
+    """A gap's pattern with its findings under their own names.
 
     Raises: SettingError for an attribute or value that nobody knows.
     """
-    fixed, findings = {}, {}
+    found = {}
     for name, value in pattern.items():
         finding = FINDING_OF.get(column(name))
         if finding is None and name not in FIXED:
             raise SettingError(f"The pattern names {name!r}.", f"Attributes are {', '.join(FIXED)} and the findings.")
-        if finding is None:
-            fixed[name] = value
-        elif value in FINDING_CODES:
-            findings[finding] = FINDING_CODES[value]
-        else:
+        if finding is not None and value not in FINDING_CODES:
             raise SettingError(f"{name} = {value!r} is no value of a finding.", f"Values: {', '.join(FINDING_CODES)}.")
-    return fixed, findings
-
-
-def changes_for(labels: dict[str, int], wanted: dict[str, int]) -> dict[str, str] | None:
-    """The edit that turns a film's labels into wanted ones: finding → "insert" or "delete"; {} when they match already.
-
-    Returns None when no edit does: a wanted value that an edit cannot give, an uncertain label to build on, or a
-    finding outside schema.EDITABLE.
-    """
-    changes: dict[str, str] = {}
-    for finding, code in wanted.items():
-        have = labels[finding]
-        if have == code:
-            continue
-        if finding == "No Finding" and code == PRESENT:
-            diseases = [f for f in FINDINGS if f != "No Finding" and f not in ALLOWED_WITH_NO_FINDING]
-            if any(labels[f] == UNCERTAIN for f in diseases):
-                return None
-            changes |= {f: "delete" for f in diseases if labels[f] == PRESENT}
-        elif code == PRESENT and have != UNCERTAIN:
-            changes[finding] = "insert"
-        elif code == 0 and have == PRESENT:
-            changes[finding] = "delete"
-        else:
-            return None
-    # a deleted child's parent goes with it where nothing else holds it up; only findings with a region can be edited
-    if not set(changes) <= set(EDITABLE):
-        changes = {f: d for f, d in changes.items() if f in EDITABLE}
-    after = after_edit(labels, changes)
-    return changes if all(after[f] == code for f, code in wanted.items()) else None
+        found[finding or name] = value
+    return found
 
 
 def parse_edits(text: str) -> list[tuple[str, str]]:
@@ -135,206 +86,286 @@ def plan(
 
     judge: the one that screens source films; default: the workspace's own, else the packaged one.
 
-    Returns: {"plan_id", "items", "patients", "by_gap": {gap_id: {"sentence", "planned", "wanted", "reason"}}}; a
-    balanced plan has "insert Edema" and the like for gap ids. `reason` says why a gap is not (fully) served.
+    Returns: {"plan_id", "items", "patients", "by_gap": {gap_id: {"sentence", "planned", "wanted", "count", "threshold",
+    "reason"}}, "cost": see `cost.cost_of`, "lower_bound": no plan of these sources that fills as much has fewer films
+    (None for a balanced plan)}; a balanced plan has "insert Edema" and the like for gap ids. `planned` is how many
+    patients (studies, films) the plan adds to a gap, `reason` says why a gap is not (fully) served.
     Raises: WorkspaceError without films or gaps, SettingError for an unknown gap or edit.
     """
+    draft = drafted(workspace, settings, progress, judge)
+    plan_id = digest("plan", as_dict(settings), draft.items, length=12)
+    workspace.records.add_plan(as_dict(settings), draft.items, plan_id)
+    progress(1, 1, f"{len(draft.items)} edits planned")
+    return {"plan_id": plan_id, **summary(workspace, draft)}
+
+
+def estimate(workspace: Workspace, settings: PlanSettings) -> dict[str, Any]:
+    """What `plan` would return, without its id: nothing is filed, and no judge looks at the films."""
+    return summary(workspace, drafted(workspace, replace(settings, screen=False)))
+
+
+def summary(workspace: Workspace, draft: Draft) -> dict[str, Any]:
+    """What a draft holds and costs."""
+    names = ("sentence", "planned", "wanted", "count", "threshold", "reason")
+    return {
+        "items": len(draft.items),
+        "patients": draft.patients,
+        "by_gap": {t.gap_id: {k: getattr(t, k) for k in names} for t in draft.targets},
+        "cost": cost_of(workspace, [item["findings"] for item in draft.items], draft.patients),
+        "lower_bound": draft.bound,
+    }
+
+
+def drafted(
+    workspace: Workspace, settings: PlanSettings, progress: Progress = silent, judge: Any = None
+) -> Draft:
+    """The plan of these settings, not filed. Raises: as `plan`."""
     workspace.need("films", "ingest")
-    films = workspace.query("synth/source_films")
-    if films.empty:
+    frame = workspace.query("synth/source_films")
+    if frame.empty:
         raise WorkspaceError(
             "No film can be edited: none is a frontal film of a train patient on disk.",
             "Ingest a data set with its image files.",
         )
-    refuse_other_splits(workspace, films["subject_id"].unique().tolist())
-    targets = _measured(settings) if settings.balanced or settings.edits else _gaps(workspace, settings)
-    order = np.random.default_rng(settings.seed).permutation(len(films))
-    films = films.iloc[order].reset_index(drop=True)
-    rows: list[dict[str, Any]] = [dict(zip(films.columns, values)) for values in films.itertuples(index=False)]
-    labels = [{f: int(row[c]) for f, c in COLUMN_OF.items()} for row in rows]
-    for n, target in enumerate(targets):
-        progress(n, len(targets), "looking for source films")
-        _find_candidates(target, films, rows, labels, settings)
+    refuse_other_splits(workspace, frame["subject_id"].unique().tolist())
+    order = np.random.default_rng(settings.seed).permutation(len(frame))
+    frame = frame.iloc[order].reset_index(drop=True)
+    look = None
     if settings.screen:
-        _screen(workspace, targets, rows, settings, judge, part_of(progress, 0.3, 0.9))
-    items = _choose(targets, rows, labels, settings)
-    plan_id = digest("plan", as_dict(settings), items, length=12)
-    workspace.records.add_plan(as_dict(settings), items, plan_id)
-    progress(1, 1, f"{len(items)} edits planned")
-    used = {item["source_dicom_id"] for item in items}
-    return {
-        "plan_id": plan_id,
-        "items": len(items),
-        "patients": len({row["subject_id"] for row in rows if row["dicom_id"] in used}),
-        "by_gap": {
-            t.gap_id: {k: getattr(t, k) for k in ("sentence", "planned", "wanted", "reason")} for t in targets
-        },
-    }
+        look = Screen(workspace, judge, part_of(progress, 0.3, 0.9))
+    if settings.balanced or settings.edits:
+        return _measured(frame, settings, look)
+    targets = _gaps(workspace, settings)
+    progress(0, 10, "looking for source films")
+    counted = counted_films(workspace)
+    place = pd.Series(np.arange(len(counted.ids)), index=counted.ids)
+    found = options(
+        targets, counted, place.loc[frame["dicom_id"]].to_numpy(), settings.max_edits, weights_of(tried_of(workspace))
+    )
+    progress(3, 10, "choosing films")
+    return _covered(targets, found, frame, settings, look)
 
 
-def _measured(settings: PlanSettings) -> list[Target]:
-    """Targets of a plan that measures the editor: so many insertions and deletions of each finding."""
-    asked = parse_edits(settings.edits) or [(f, d) for f in EDITABLE for d in ("insert", "delete")]
-    wanted = settings.balanced or settings.per_gap
-    return [Target(f"{d} {f}", f"{d.capitalize()} {f}.", {}, {}, wanted, {f: d}) for f, d in asked]
+# Gaps ---------------------------------------------------------------------------------------------------------------
 
 
 def _gaps(workspace: Workspace, settings: PlanSettings) -> list[Target]:
     workspace.need("gaps", "gaps")
     table = workspace.read("gaps").sort_values("rank")
     asked = [g.strip() for g in settings.gaps.split(",") if g.strip()]
+    lacks = table["deficit"].clip(lower=1)
+    lacks = lacks.clip(upper=settings.per_gap) if settings.per_gap else lacks
     if asked:
         unknown = [g for g in asked if g not in set(table["gap_id"])]
         if unknown:
             raise SettingError(f"There is no gap {unknown[0]!r}.", "`cars gaps --json` lists the gap ids.")
-        table = table.set_index("gap_id", drop=False).loc[asked]
+        table = table.assign(lacks=lacks).set_index("gap_id", drop=False).loc[list(dict.fromkeys(asked))]
     else:
-        # as many gaps as the plan has room for, at least one
-        table = table[table["editable"]].head(max(1, settings.films // settings.per_gap))
+        # as many gaps as the plan has room for when no film fills two, at least one
+        table = table.assign(lacks=lacks)[table["editable"]]
         if table.empty:
             raise WorkspaceError(
                 "No gap of this workspace can be filled by editing.", "Look at `cars gaps`, or lower its threshold."
             )
+        table = table[(table["lacks"].cumsum() <= settings.films) | (np.arange(len(table)) == 0)]
+    kept = _filter_of(workspace)
     targets = []
     for row in table.to_dict("records"):
-        fixed, findings = parse_pattern(json.loads(row["pattern"]))
-        wanted = min(settings.per_gap, max(1, int(row["deficit"])))
-        targets.append(Target(row["gap_id"], row["sentence"], fixed, findings, wanted))
+        pattern = parse_pattern(json.loads(row["pattern"]))
+        conditions = conditions_of(pattern)
+        for name, values in kept.items():
+            conditions[name] = tuple(v for v in values if v in conditions.get(name, values))
+        targets.append(
+            Target(
+                row["gap_id"], row["sentence"], pattern, conditions, int(row["lacks"]), int(row.get("count", 0)),
+                int(row.get("threshold", 0)), str(row.get("unit", "patient")),
+            )
+        )  # fmt: skip
     return targets
 
 
-def _find_candidates(
-    target: Target,
-    films: pd.DataFrame,
-    rows: list[dict[str, Any]],
-    labels: list[dict[str, int]],
-    settings: PlanSettings,
-) -> None:
-    """Fill `target.candidates` with (film, changes), and `target.reason` when there are none."""
-    fits = np.ones(len(films), bool)
-    for name, value in target.fixed.items():
-        fits &= films[name].to_numpy() == value
-    if target.fixed.get("view") not in (None, "PA", "AP"):
-        target.reason = "only frontal films are edited"
-    elif not fits.any():
-        target.reason = "no train film on disk has these attributes, and an edit never changes them"
-    for n in np.flatnonzero(fits):
-        if target.changes is not None:
-            changes = _allowed(labels[n], target.changes)
+def _filter_of(workspace: Workspace) -> dict[str, tuple[Any, ...]]:
+    """The filter under which the gaps were counted, as attribute → stored values: a film outside it counts for none."""
+    version = workspace.version("gaps")
+    note = workspace.path / "tables" / "gaps" / str(version) / "note.json"
+    if version is None or not note.exists():
+        return {}
+    where = json.loads(note.read_text(encoding="utf-8"))["settings"].get("where", "")
+    found: dict[str, tuple[Any, ...]] = {}
+    for part in filter(None, (p.strip() for p in where.split(";"))):
+        name, _, values = part.partition(":")
+        words = [unquote(v.strip()) for v in values.split(",")]
+        finding = FINDING_OF.get(column(name))
+        found[finding or name.strip()] = tuple(FINDING_CODES[w] for w in words) if finding else tuple(words)
+    return found
+
+
+def _covered(
+    targets: list[Target], found: Options, frame: pd.DataFrame, settings: PlanSettings, look: Screen | None
+) -> Draft:
+    """The films that a greedy cover chooses; with a judge, those it agrees to, again until it has seen all chosen."""
+    wanted = np.array([t.wanted for t in targets], dtype=np.int64)
+    left = found
+    chosen = greedy(left.candidates, wanted, settings.max_per_patient, settings.films)
+    while look is not None and not all(look.agrees(*left.made[n]) for n in chosen):
+        look.look([left.made[n][0] for n in chosen], frame, LOOKS_PER_FILM * settings.films)
+        agreed = [n for n, (film, edit) in enumerate(left.made) if look.may_serve(film, edit)]
+        left = Options(_only(left.candidates, agreed), [left.made[n] for n in agreed])
+        chosen = greedy(left.candidates, wanted, settings.max_per_patient, settings.films)
+    have = reached(left.candidates, chosen, len(targets))
+    for gap, target in enumerate(targets):
+        target.planned = int(have[gap])
+        if target.planned < target.wanted:
+            target.reason = target.reason or _why_short(gap, len(chosen), found, left, settings)
         else:
-            changes = changes_for(labels[n], target.findings)
-        if changes and len(changes) <= settings.max_edits:
-            target.candidates.append((int(n), changes))
-            if len(target.candidates) >= MOST_CANDIDATES:
-                break
-    if not target.candidates and not target.reason:
-        target.reason = f"no train film on disk is within {settings.max_edits} edited findings"
+            target.reason = ""
+    bound = lower_bound(left.candidates, np.minimum(have, wanted))
+    items = _items(targets, left, chosen, frame, settings)
+    return Draft(targets, items, len({frame["subject_id"].iat[left.made[n][0]] for n in chosen}), bound)
 
 
-def _allowed(labels: dict[str, int], changes: dict[str, str]) -> dict[str, str] | None:
-    """The given edit where the film allows it: nothing uncertain, nothing inserted twice."""
-    for finding, direction in changes.items():
-        have = labels[finding]
-        if have == UNCERTAIN or (have == PRESENT) != (direction == "delete"):
-            return None
-        if direction == "insert" and labels["No Finding"] == NOT_MENTIONED and have == NOT_MENTIONED:
-            # a film of another disease that says nothing of this one may well show it
-            return None
-    return changes
+def _only(candidates: Candidates, kept: list[int]) -> Candidates:
+    """Some of the candidates, renumbered."""
+    parts = [candidates.of(n) for n in kept]
+    return Candidates(
+        np.concatenate([[0], np.cumsum([len(p) for p in parts], dtype=np.int64)]).astype(np.int64),
+        np.array([g for p in parts for g in p], dtype=np.int64), candidates.patient[kept], candidates.unit[kept],
+        candidates.weight[kept], candidates.rank[kept],
+    )  # fmt: skip
 
 
-def _screen(
-    workspace: Workspace,
-    targets: list[Target],
-    rows: list[dict[str, Any]],
-    settings: PlanSettings,
-    judge: Any,
-    progress: Progress,
-) -> None:
-    """Keep the candidates on which the judge sees the label before the edit; it looks at the likeliest to be used.
-
-    An edit whose source the judge already calls edited can never pass the judge gate.
-    """
-    from ..filmcache import film_cache
-    from .models import workspace_judge
-
-    judge = workspace_judge(workspace, judge)
-    wanted: dict[int, None] = {}
-    for target in targets:
-        patients: Counter[str] = Counter()
-        for n, _ in sorted(target.candidates, key=lambda c: len(c[1])):
-            if len(patients) >= 6 * target.wanted:
-                break
-            if patients[rows[n]["subject_id"]] < settings.max_per_patient:
-                patients[rows[n]["subject_id"]] += 1
-                wanted[n] = None
-    ids = {rows[n]["dicom_id"]: n for n in wanted}
-    cache = film_cache(workspace, judge.size, list(ids), progress)
-    seen: dict[int, np.ndarray] = {}
-    for start in range(0, len(cache.ids), 64):
-        progress(start, len(cache.ids), "the judge looks at source films")
-        chunk = cache.ids[start : start + 64]
-        called = judge.probabilities(cache.images(chunk)) >= judge.thresholds
-        seen |= {ids[i]: row for i, row in zip(chunk, called)}
-    for target in targets:
-        kept = [
-            (n, changes)
-            for n, changes in target.candidates
-            if n in seen and all(bool(seen[n][FINDINGS.index(f)]) == (d == "delete") for f, d in changes.items())
-        ]
-        if target.candidates and len(kept) < target.wanted:
-            target.reason = f"the judge agrees with the label before the edit on {len(kept)} source films only"
-        target.candidates = kept
+def _why_short(gap: int, films: int, found: Options, left: Options, settings: PlanSettings) -> str:
+    if films >= settings.films:
+        return f"the plan is full ({settings.films} films)"
+    before, after = (np.unique(o.candidates.unit[_serving(o.candidates, gap)]) for o in (found, left))
+    if not len(before):
+        return "every patient within reach has such a film already"
+    if len(after) < len(before):
+        return f"the judge agrees with the label before the edit on too few source films ({len(after)} are left)"
+    return "too few source patients within the limit per patient"
 
 
-def _choose(
-    targets: list[Target],
-    rows: list[dict[str, Any]],
-    labels: list[dict[str, int]],
-    settings: PlanSettings,
+def _serving(candidates: Candidates, gap: int) -> np.ndarray:
+    """The candidates that serve a gap."""
+    return np.searchsorted(candidates.starts, np.flatnonzero(candidates.gaps == gap), side="right") - 1
+
+
+def _items(
+    targets: list[Target], left: Options, chosen: list[int], frame: pd.DataFrame, settings: PlanSettings
 ) -> list[dict[str, Any]]:
-    """The plan's items: gap after gap, each time the candidate that serves best."""
-    uses: Counter[str] = Counter()
-    taken: set[tuple[str, str]] = set()
-    items: list[dict[str, Any]] = []
-    limit = len(targets) * settings.balanced if settings.balanced else settings.films
-    for target in targets:
-        # what each candidate would also fill, worked out once per gap
-        pool = [(n, c, _served(targets, rows[n], labels[n], after_edit(labels[n], c))) for n, c in target.candidates]
-        # a patient who has such a film already adds no patient to the gap
-        known = {row["subject_id"] for row, have in zip(rows, labels) if target.findings and target.reached(row, have)}
-        while target.planned < target.wanted and len(items) < limit:
-            free = [
-                c for c in pool
-                if uses[rows[c[0]]["subject_id"]] < settings.max_per_patient
-                and (rows[c[0]]["dicom_id"], json.dumps(c[1], sort_keys=True)) not in taken
-            ]  # fmt: skip
-            if not free:
-                target.reason = target.reason or "too few source patients within the limit per patient"
-                break
-            n, changes, served = min(
-                free,
-                key=lambda c: (
-                    rows[c[0]]["subject_id"] in known, len(c[1]), -sum(t.planned < t.wanted for t in c[2]),
-                    uses[rows[c[0]]["subject_id"]], c[0],
-                ),
-            )  # fmt: skip
-            film = rows[n]
-            uses[film["subject_id"]] += 1
-            taken.add((film["dicom_id"], json.dumps(changes, sort_keys=True)))
-            seed = int(digest("item", settings.seed, film["dicom_id"], changes, length=7), 16)
-            items.append(
-                {"gap_id": target.gap_id, "source_dicom_id": film["dicom_id"], "findings": changes, "seed": seed}
-            )
-            for other in served if target.changes is None else [target]:
-                other.planned += 1
-        if target.planned < target.wanted and len(items) >= limit:
-            target.reason = target.reason or f"the plan is full ({limit} films)"
+    """The chosen films as items; each is filed under one gap it fills, the one with fewest films of its own so far."""
+    own: Counter[int] = Counter()
+    items = []
+    for n in chosen:
+        film, edit = left.made[n]
+        gap = min(left.candidates.of(n), key=lambda g: (own[g], g))
+        own[gap] += 1
+        items.append(_item(targets[gap].gap_id, frame["dicom_id"].iat[film], dict(edit), settings))
     return items
 
 
-def _served(
-    targets: list[Target], film: dict[str, Any], before: dict[str, int], after: dict[str, int]
-) -> list[Target]:
-    """The gaps that the edited film fills and the source did not."""
-    return [t for t in targets if t.changes is None and t.reached(film, after) and not t.reached(film, before)]
+def _item(gap_id: str, source: str, changes: dict[str, str], settings: PlanSettings) -> dict[str, Any]:
+    seed = int(digest("item", settings.seed, source, changes, length=7), 16)
+    return {"gap_id": gap_id, "source_dicom_id": source, "findings": changes, "seed": seed}
+
+
+# Plans that measure the editor ----------------------------------------------------------------------------------------
+
+
+def _measured(frame: pd.DataFrame, settings: PlanSettings, look: Screen | None) -> Draft:
+    """So many insertions and deletions of each finding, each patient used as little as can be."""
+    asked = parse_edits(settings.edits) or [(f, d) for f in EDITABLE for d in ("insert", "delete")]
+    wanted = settings.balanced or settings.per_gap or settings.films
+    films = Films.of(frame)
+    uses: Counter[int] = Counter()
+    targets, items = [], []
+    most = len(asked) * wanted if settings.balanced else settings.films
+    taken: set[int] = set()
+    for finding, direction in asked:
+        target = Target(f"{direction} {finding}", f"{direction.capitalize()} {finding}.", {}, {}, wanted)
+        targets.append(target)
+        fits = allowed(films.labels, [(finding, direction)])
+        if direction == "insert":
+            # a film of another disease that says nothing of this one may well show it
+            silent_on = films.labels[:, FINDINGS.index(finding)] == NOT_MENTIONED
+            fits &= ~(silent_on & (films.labels[:, FINDINGS.index("No Finding")] == NOT_MENTIONED))
+        edit = ((finding, direction),)
+        pool = np.flatnonzero(fits).tolist()
+        if not pool:
+            target.reason = "no train film on disk allows this edit"
+        elif look is not None:
+            pool = _looked_at(pool, edit, films, wanted, frame, look, settings)
+            if len(pool) < wanted:
+                target.reason = f"the judge agrees with the label before the edit on {len(pool)} source films only"
+        while target.planned < wanted and len(items) < most:
+            free = [n for n in pool if uses[int(films.patient[n])] < settings.max_per_patient]
+            if not free:
+                target.reason = target.reason or "too few source patients within the limit per patient"
+                break
+            film = min(free, key=lambda n: (uses[int(films.patient[n])], n))
+            pool.remove(film)
+            uses[int(films.patient[film])] += 1
+            taken.add(film)
+            items.append(_item(target.gap_id, films.ids[film], {finding: direction}, settings))
+            target.planned += 1
+        if target.planned == wanted:
+            target.reason = ""
+        elif len(items) >= most:
+            target.reason = f"the plan is full ({most} films)"
+    return Draft(targets, items, len({int(films.patient[n]) for n in taken}))
+
+
+def _looked_at(
+    pool: list[int], edit: tuple[tuple[str, str], ...], films: Films, wanted: int, frame: pd.DataFrame, look: Screen,
+    settings: PlanSettings,
+) -> list[int]:  # fmt: skip
+    """The films of the pool on which the judge sees the label; it looks at those that are likeliest to be used."""
+    uses: Counter[int] = Counter()
+    likely = []
+    for n in pool:
+        if len(uses) >= LOOKS_PER_FILM * wanted:
+            break
+        if uses[int(films.patient[n])] < settings.max_per_patient:
+            uses[int(films.patient[n])] += 1
+            likely.append(n)
+    look.look(likely, frame)
+    return [n for n in likely if look.agrees(n, edit)]
+
+
+class Screen:
+    """The judge's look at source films: an edit whose source it already calls edited can never pass the judge gate."""
+
+    def __init__(self, workspace: Workspace, judge: Any, progress: Progress) -> None:
+        from .models import workspace_judge
+
+        self.workspace, self.judge, self.progress = workspace, workspace_judge(workspace, judge), progress
+        #: film → which findings the judge sees (14,) bool; None where the film cannot be read
+        self.seen: dict[int, np.ndarray | None] = {}
+        self.full = False
+
+    def look(self, films: Sequence[int], frame: pd.DataFrame, most: int | None = None) -> None:
+        """Look at these films of the frame; at no more than `most` in all, and from then on at none."""
+        from ..filmcache import film_cache
+
+        new = [n for n in dict.fromkeys(films) if n not in self.seen]
+        if most is not None and len(self.seen) + len(new) >= most:
+            self.full, new = True, new[: max(0, most - len(self.seen))]
+        if not new:
+            return
+        self.seen |= dict.fromkeys(new)
+        ids = {frame["dicom_id"].iat[n]: n for n in new}
+        cache = film_cache(self.workspace, self.judge.size, list(ids), self.progress)
+        for start in range(0, len(cache.ids), 64):
+            self.progress(start, len(cache.ids), "the judge looks at source films")
+            chunk = cache.ids[start : start + 64]
+            called = self.judge.probabilities(cache.images(chunk)) >= self.judge.thresholds
+            self.seen |= {ids[i]: row for i, row in zip(chunk, called)}
+
+    def agrees(self, film: int, edit: Sequence[tuple[str, str]]) -> bool:
+        """Whether the judge has seen the film and sees each changed finding as its label before the edit says."""
+        row = self.seen.get(film)
+        return row is not None and all(bool(row[FINDINGS.index(f)]) == (d == "delete") for f, d in edit)
+
+    def may_serve(self, film: int, edit: Sequence[tuple[str, str]]) -> bool:
+        """Whether it agrees, or has not looked yet and still may."""
+        return (film not in self.seen and not self.full) or self.agrees(film, edit)

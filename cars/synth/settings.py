@@ -12,8 +12,10 @@ class PlanSettings:
     """Which gaps to fill, and from which films."""
 
     gaps: str = setting("", "Gap ids, separated by commas; empty takes the top editable gaps by rank.")
-    per_gap: int = setting(8, "Synthetic films wanted per gap.", minimum=1)
-    films: int = setting(48, "Most films in the plan.", minimum=1)
+    per_gap: int = setting(
+        0, "Most patients (or studies or films, as the gap counts) to add to a gap; 0: all that it lacks.", minimum=0
+    )
+    films: int = setting(200, "Most films in the plan.", minimum=1)
     max_per_patient: int = setting(2, "Most edits from films of one patient.", minimum=1)
     max_edits: int = setting(2, "Most findings that one edit may change.", minimum=1, maximum=3)
     edits: str = setting("", "Without gaps: edits to try, such as 'insert:Pneumothorax,delete:Pleural Effusion'.")
