@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .catalog import query
+from .errors import DataError, MissingDependency
+from .generators import GENERATORS
 from .workspace import Workspace
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,6 +33,7 @@ def examine() -> list[dict[str, Any]]:
     rows.append(_gpu())
     weights = [p.name for p in sorted((ROOT / "data" / "weights").glob("*")) if (p / "config.json").exists()]
     rows.append(_row("packaged weights", bool(weights), ", ".join(weights) or "none", "Check out data/weights again."))
+    rows += _released()
     free = shutil.disk_usage(ROOT).free / 2**30
     rows.append(_row("free disk", free > 2, f"{free:.0f} GiB", "Free some space; real films need more."))
     return rows
@@ -49,6 +52,22 @@ def _faiss() -> dict[str, Any]:
     names = [n for n in ("faiss-cpu", "faiss-gpu") if _installed(n)]
     hint = "Keep exactly one of faiss-cpu and faiss-gpu: they overwrite each other's files."
     return _row("faiss, one build of it", len(names) == 1, " and ".join(names) or "absent", hint)
+
+
+def _released() -> list[dict[str, Any]]:
+    """One row for each released model. Having none is fine; a folder that is there and wrong is not."""
+    rows = []
+    for kind in (GENERATORS.get(name) for name in GENERATORS):
+        if (released := getattr(kind, "released", None)) is None:
+            continue
+        what = f"released model {released.name} (optional)"
+        try:
+            rows.append(_row(what, True, str(kind().layout.root), ""))
+        except MissingDependency:
+            rows.append(_row(what, True, "not here, see docs/released-models.md", ""))
+        except DataError as error:
+            rows.append(_row(what, False, error.message, error.hint))
+    return rows
 
 
 def _installed(name: str) -> bool:

@@ -150,7 +150,8 @@ def provenance(listing: Listing, sums: dict[str, str]) -> bytes:
                         "generator", "generator_revision", "segmenter", "judge", "mode", "seed", "steps", "guidance",
                         "code_version", "plan_id", "item", "gap_id",
                     )
-                },
+                }
+                | {"generator_licence": edit.get("generator_licence")},  # edits of older versions have none
                 "gates": [
                     {name: row[name] for name in ("gate", "measure", "value", "low", "high", "passed")}
                     for row in gates.to_dict("records")

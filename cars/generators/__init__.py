@@ -7,7 +7,8 @@ outside the ROI is the source's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,6 +40,7 @@ class EditRequest:
     skip: share of the noisiest steps that an inversion leaves out, in [0, 1).
     hide_masks: whether the outlines are kept from the network inside the ROI, which a finding that changes them needs.
     subject_id: whose film it is, for generators that use other patients' films.
+    about: the findings that a sham leaves as they are, so that a prompted model is told of them as it is in the edit.
     """
 
     image: np.ndarray
@@ -56,10 +58,16 @@ class EditRequest:
     steps: int = 20
     hide_masks: bool = True
     subject_id: str = ""
+    about: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The findings in which the vectors differ; of a sham, those in which the edit's do."""
+        return self.about or tuple(f for f, a, b in zip(FINDINGS, self.vector_from, self.vector_to) if a != b)
 
     def sham(self) -> EditRequest:
         """The same edit with nothing asked for: same ROI, seed, mode and guidance, unchanged vector."""
-        return replace(self, vector_to=self.vector_from)
+        return replace(self, vector_to=self.vector_from, about=self.changed)
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,28 @@ def modes_of(generator: Any) -> Sequence[str]:
 def offered() -> list[str]:
     """The generators that are meant for data sets; the others are baselines, there to be compared with."""
     return [name for name in GENERATORS if not getattr(GENERATORS.get(name), "baseline", False)]
+
+
+def in_groups(
+    requests: Sequence[EditRequest],
+    keeps: Callable[[EditRequest], bool],
+    edit: Callable[[list[EditRequest], str, int, float], list[EditResult]],
+) -> list[EditResult]:
+    """Edit requests of one mode, number of steps and skip together; results in the order asked for.
+
+    keeps: whether a request's result is its source, so that nothing need be done.
+    edit: requests, mode, steps, skip → results in order.
+    """
+    groups: dict[tuple[str, int, float], list[int]] = defaultdict(list)
+    results: dict[int, EditResult] = {}
+    for n, request in enumerate(requests):
+        if keeps(request):
+            results[n] = EditResult(request.image.astype(np.float32), 0.0)
+        else:
+            groups[request.mode, request.steps, request.skip].append(n)
+    for how, members in groups.items():
+        results |= zip(members, edit([requests[n] for n in members], *how))
+    return [results[n] for n in range(len(requests))]
 
 
 def check(requests: Sequence[EditRequest], size: int) -> None:

@@ -12,7 +12,6 @@ In both, the latent outside the ROI is replaced by the film's own latent of the 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +24,7 @@ from ..nets import packaged
 from ..schema import EDITABLE
 from ..torchbox import autocast
 from ..torchbox import device as choose_device
-from . import GENERATORS, MODES, EditRequest, EditResult, check
+from . import GENERATORS, MODES, EditRequest, EditResult, check, in_groups
 
 
 @GENERATORS.register("cars")
@@ -78,17 +77,7 @@ class CarsGenerator:
         if self.net is None:
             self.load()
         check(requests, self.size)
-        groups: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-        results: dict[int, EditResult] = {}
-        for n, request in enumerate(requests):
-            if self.keeps(request):
-                results[n] = EditResult(request.image.astype(np.float32), 0.0)
-            else:
-                groups[request.mode, request.steps, request.skip].append(n)
-        for (mode, steps, skip), members in groups.items():
-            for n, result in zip(members, self._edit([requests[n] for n in members], mode, steps, skip)):
-                results[n] = result
-        return [results[n] for n in range(len(requests))]
+        return in_groups(requests, self.keeps, self._edit)
 
     def keeps(self, request: EditRequest) -> bool:
         """Whether a request's result is its source, so that nothing need be walked.

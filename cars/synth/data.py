@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from ..errors import DataError, WorkspaceError
@@ -186,6 +187,22 @@ def shrink(squares: np.ndarray, size: int) -> np.ndarray:
     if squares.dtype == bool:
         return blocks >= 0.5
     return np.rint(blocks).astype(np.uint8) if squares.dtype == np.uint8 else blocks
+
+
+def fitted(squares: np.ndarray, size: int) -> np.ndarray:
+    """(…, H, H) uint8, bool or float → (…, size, size), the same kind: averaged blocks to shrink, bilinear to enlarge.
+
+    A mask is cut at one half.
+    """
+    height = squares.shape[-1]
+    if size <= height:
+        return shrink(squares, size)
+    planes = np.asarray(squares, np.float32).reshape(-1, height, height)
+    grown = [np.asarray(Image.fromarray(p).resize((size, size), Image.Resampling.BILINEAR)) for p in planes]
+    result = np.stack(grown).reshape(*squares.shape[:-2], size, size)
+    if squares.dtype == bool:
+        return result >= 0.5
+    return np.rint(result).astype(np.uint8) if squares.dtype == np.uint8 else result
 
 
 def refuse_other_splits(workspace: Workspace, subjects: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from ..gates import Gate, Measure, passed
 from ..generators import MODES, EditRequest, composite, modes_of
 from ..imaging import Placement, square
 from ..schema import ABSENT, FINDINGS, NOT_MENTIONED, PRESENT, after_edit
-from .data import SEGMENT_SIZE, SHAPE_CHANGING, shrink
+from .data import SEGMENT_SIZE, SHAPE_CHANGING, fitted
 from .gating import Edited, run_gates
 from .roi import feather, roi_for
 from .settings import SynthSettings
@@ -141,16 +141,16 @@ class _Work:
         height, width = source.film.shape
         self.place = Placement(height, width, size)
         self.small = square(source.film, size)
-        small_roi = shrink(roi, size)
+        small_roi = fitted(roi, size)
         # a lesion's ROI may cover no small pixel by half
-        self.small_roi = small_roi if small_roi.any() else shrink(roi.astype(np.float32), size) > 0
+        self.small_roi = small_roi if small_roi.any() else fitted(roi.astype(np.float32), size) > 0
         self.roi = Placement(height, width, SEGMENT_SIZE).to_original(roi)
         self.tries: list[_Try] = []
 
     def request(self, mode: str, seed: int, settings: SynthSettings) -> EditRequest:
         before, after = local_vectors(self.source.labels, self.source.changes)
         return EditRequest(
-            self.small, self.small_roi, shrink(self.masks, self.size), before, after,
+            self.small, self.small_roi, fitted(self.masks, self.size), before, after,
             view=self.source.view, sex=self.source.sex, age=self.source.age, seed=seed, mode=mode,
             guidance=min([settings.guidance, *(MOST_GUIDANCE.get(f, np.inf) for f in self.source.changes)]),
             skip=settings.skip, steps=settings.steps,

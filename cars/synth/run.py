@@ -118,6 +118,9 @@ def _row(item: dict[str, Any], film: pd.Series, models: Models, settings: SynthS
     generator, segmenter = (
         n if isinstance(n, str) else type(n).__name__ for n in (settings.generator, settings.segmenter)
     )
+    if ":" in generator:  # the revision names the weights; where they lie on this machine is nobody else's business
+        kind, _, place = generator.partition(":")
+        generator = f"{kind}:{Path(place).name}"
     revisions = [models.generator.revision, getattr(models.segmenter, "revision", segmenter), models.judge.revision]
     labels = {f: int(film[c]) for f, c in COLUMN_OF.items()}
     finding, direction = next(iter(item["findings"].items()))
@@ -135,6 +138,7 @@ def _row(item: dict[str, Any], film: pd.Series, models: Models, settings: SynthS
         "film_path": f"{folder}/{edit_id}.png", "roi_path": f"{folder}/{edit_id}.roi.png",
         "sham_path": f"{folder}/{edit_id}.sham.png", "rows": None, "columns": None, "passed": False, "error": None,
         "origin": "synthetic", "created": None, "code_version": code_version(), "gating": None,
+        "generator_licence": getattr(models.generator, "licence", None),
     }  # fmt: skip
 
 
@@ -211,8 +215,9 @@ def _gate_again(
             run_gates(edits, models.judge, models.segmenter, models.gates, models.neighbours))
     )  # fmt: skip
     gates = [{"edit_id": edit_id, **vars(gate)} for edit_id, each in found.items() for gate in each]
+    older = {"generator_licence": None}  # which edits made before it was recorded lack
     verdicts = [
-        {**row, "passed": row["edit_id"] in found and passed(found[row["edit_id"]]), "gating": gating}
+        {**older, **row, "passed": row["edit_id"] in found and passed(found[row["edit_id"]]), "gating": gating}
         for row in _records(made.astype(object).where(made.notna(), None))
     ]
     workspace.write_part("gates", part, GATE_ROWS.table(gates))
@@ -261,6 +266,7 @@ def _finish(workspace: Workspace, row: dict[str, Any], source: Source, outcome: 
     note = {
         "Synthetic": "true", "Software": "CARS " + row["code_version"], "EditId": row["edit_id"],
         "Findings": row["findings"], "Generator": f"{row['generator']} {row['generator_revision']}",
+        "GeneratorLicence": row["generator_licence"] or "not stated",
     }  # fmt: skip
     for path, image in (("film_path", outcome.edited), ("roi_path", outcome.roi), ("sham_path", outcome.sham)):
         save_png(workspace.path / row[path], image, note)

@@ -50,7 +50,7 @@ EDITS = Columns(
     | {"rows": "int64", "columns": "int64", "passed": "bool_"}
     | _text("error origin")
     | {"created": "float64"}
-    | _text("code_version gating")
+    | _text("code_version gating generator_licence")
 )
 GATE_ROWS = Columns(
     _text("edit_id gate measure") | {"value": "float64", "low": "float64", "high": "float64", "passed": "bool_"}

@@ -88,6 +88,7 @@ def write_edits(workspace: Workspace, plan_id: str) -> None:
                 "roi_path": None if error else paths[".roi"], "sham_path": None if error else paths[".sham"],
                 "rows": film.shape[0], "columns": film.shape[1], "passed": passed, "error": error,
                 "origin": "synthetic", "created": 1.0 + n, "code_version": "test", "gating": None,
+                "generator_licence": None,
             }
         )  # fmt: skip
         if not error:
