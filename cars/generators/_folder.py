@@ -254,8 +254,8 @@ def load_parts(layout: Layout, device: str, max_tokens: int | None = None) -> Pa
     makers: dict[str, tuple[Any, Any]] = {
         "unet": (diffusers.UNet2DConditionModel, dtype),
         "vae": (diffusers.AutoencoderKL, module.float32),
+        "text_encoder": (body, dtype),
     }
-    makers["text_encoder"] = (body, dtype)
     made = {part: _load(layout, part, kind, kind_dtype).to(device) for part, (kind, kind_dtype) in makers.items()}
     made["vae"].enable_slicing()  # one film at a time: less memory, and no film depends on its neighbours
     tokenizer = words.from_pretrained(layout.folders["tokenizer"], local_files_only=True)
