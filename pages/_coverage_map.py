@@ -1,47 +1,289 @@
-"""Coverage, the map: films laid out by similarity; a choice shows films and those nearest to them."""
+"""Coverage, the map: all films laid out by similarity; a drawn region or a clicked film shows what lies there."""
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from cars import plots, schema
+from cars import coverage, plots
+from cars.coverage import filmmap
+from cars.coverage.filmmap import FilmMap
+from cars.errors import CarsError, SettingError
 from cars.workspace import Workspace
-from pages._common import film_grid, reported, source_name, stamp, submit
+from pages import _state
+from pages._common import film_grid, plain, query, reported, source_name, stamp, submit
+from pages._figure import figure
+
+KEY = "map-figure"
+PER_PAGE = 12
+#: A finding is named for a region when its share there is this many times that elsewhere, or the inverse.
+STANDS_OUT = 1.25
 
 
-@st.cache_data(max_entries=4, show_spinner="Reading the map")
-def points(key: tuple[str, ...]) -> pd.DataFrame:
-    from cars import embed
+def key_of() -> str:
+    """The chart's key; another window or a Clear makes another chart, so that no selection of the last one lingers."""
+    return f"{KEY}-{_state.read('window')}-{st.session_state.get('map-cleared', 0)}"
 
-    return embed.map_points(Workspace(key[0]), plots.MOST_POINTS)
+
+def drawn_here(key: str) -> bool:
+    """Whether the browser shows the region itself, since it was drawn on this very chart."""
+    chosen = (st.session_state.get(key) or {}).get("selection", {})
+    return bool(chosen.get("box") or chosen.get("lasso"))
+
+
+def window_of(m: FilmMap) -> filmmap.Window:
+    """The part that is shown; the whole map, and a message, for one that is none."""
+    try:
+        return filmmap.parse_window(_state.read("window"), m.whole)
+    except SettingError as error:
+        st.warning(plain(f"{error.message} {error.hint}"))
+        return m.whole
+
+
+def region_of(m: FilmMap) -> np.ndarray | None:
+    """(films,) bool of the drawn region; None where there is none."""
+    text = _state.read("region")
+    if not text:
+        return None
+    try:
+        return filmmap.in_region(m, text)
+    except SettingError as error:
+        st.warning(plain(f"{error.message} {error.hint}"))
+        return None
+
+
+def _picked(m: FilmMap, key: str) -> None:
+    """What was drawn or clicked goes into the address."""
+    chosen = (st.session_state.get(key) or {}).get("selection", {})
+    if chosen.get("box"):
+        box = chosen["box"][-1]
+        _state.write(region=filmmap.region_text("box", np.array([np.sort(box["x"]), np.sort(box["y"])])))
+    elif chosen.get("lasso"):
+        lasso = chosen["lasso"][-1]
+        _state.write(region=filmmap.region_text("lasso", np.column_stack([lasso["x"], lasso["y"]])))
+    elif chosen.get("points"):
+        rows = [p["customdata"] for p in chosen["points"] if p.get("customdata") is not None]
+        row = rows[0][0] if rows and isinstance(rows[0], list) else rows[0] if rows else None
+        if row is not None and 0 <= int(row) < len(m):
+            _state.write(film=str(m.films.dicom_id[int(row)]))
+
+
+def _clear() -> None:
+    _state.write(region="", film="")
+    st.session_state["map-cleared"] = st.session_state.get("map-cleared", 0) + 1
+
+
+def _zoom() -> None:
+    _state.write(window=filmmap.window_text(filmmap.region_window(_state.read("region"))), region="")
 
 
 def show_map(workspace: Workspace) -> None:
-    """The map of films; a box, a lasso or a click shows films and those nearest to them."""
+    """The map and what was chosen on it."""
     if not workspace.has("map"):
         st.info("There is no map yet: the films have not been embedded.")
         if st.button("Embed the films", type="primary"):
             submit(workspace, "embed", {})
             st.rerun()
         return
-    frame = points(stamp(workspace, "map", "films", "edits"))
-    names = ("view", "sex", "age_band", "race", "split", "origin", *schema.FINDING_OF)
-    choices = {name: schema.FINDING_OF.get(name, name.replace("_", " ")) for name in names if name in frame}
-    colour = st.selectbox("Colour by", list(choices), format_func=choices.get, key="map-colour", width=260)
-    figure = plots.film_map(frame, colour, source=source_name(workspace))
-    drawn = st.plotly_chart(figure, key="map-figure", on_select="rerun", theme=None)
-    ids = [point["customdata"] for point in drawn["selection"]["points"] if point.get("customdata")]
-    ids = [value[0] if isinstance(value, list) else value for value in ids]
-    if not ids:
-        st.caption("Draw around some points, or click one, to see their films.")
-        return
-    st.markdown(f"**{len(ids):,} chosen films**")
-    film_grid(workspace, ids)
-    with reported():
-        from cars import index
+    _map(str(workspace.path))
 
-        near = index.nearest(workspace, ids[:20], 12).sort_values("similarity", ascending=False)
-        others = near[~near["dicom_id"].isin(ids)]["dicom_id"].drop_duplicates()
-        st.markdown("**Nearest other films**")
-        film_grid(workspace, list(others.head(12)))
+
+@st.fragment
+def _map(path: str) -> None:
+    """Only this part runs again after a click on the map."""
+    workspace = Workspace(path)
+    with reported():
+        m = filmmap.film_map(workspace)
+        kept = m.films.mask(_state.where())
+        if not kept.any():
+            st.info("No film on the map meets the filter.")
+            return
+        focus = _state.focus()
+        draw(workspace, m, kept, focus)
+        chosen = region_of(m)
+        if chosen is not None:
+            region_panel(workspace, m, chosen, kept)
+        film = _state.read("film")
+        if film:
+            film_panel(workspace, film)
+        elif chosen is None:
+            st.caption("Nothing is chosen yet. Draw a box or a lasso around some films, or click one.")
+
+
+def draw(workspace: Workspace, m: FilmMap, kept: np.ndarray, focus: dict[str, str]) -> None:
+    """Controls and figure."""
+    choices = filmmap.colour_choices(m.films, bool(focus))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        colour = _state.selectbox(
+            "Colour by", list(choices), "colour", "focus" if focus else "films", 300, choices.__getitem__
+        )
+        region = _state.read("region")
+        st.button("Zoom into the region", key="map-zoom", disabled=not region, on_click=_zoom)
+        st.button(
+            "Whole map", key="map-whole", disabled=not _state.read("window"), on_click=_state.write,
+            kwargs={"window": ""},
+        )  # fmt: skip
+        st.button(
+            "Clear", key="map-clear", disabled=not (region or _state.read("film")), on_click=_clear,
+        )
+    window = window_of(m)
+    hit = filmmap.members(m.films, colour, focus)
+    group = colour.removeprefix("by:") if colour.startswith("by:") else ""
+    shown = np.flatnonzero(kept & m.within(window))
+    options: dict[str, Any] = {"total": len(shown), "source": source_name(workspace)}
+    options["focus"] = _marks(m, filmmap.sample(m, window, kept & filmmap.matches(m, focus), 1_000)) if focus else None
+    key = key_of()
+    with reported():
+        # a figure that does not change is not drawn again
+        options["region"] = filmmap.parse_region(region) if region and not drawn_here(key) else None
+    if len(shown) <= filmmap.MOST_MARKS:
+        frame = _marks(m, shown)
+        if group:
+            order = list(m.films.words[group])
+            frame["value"] = np.array(order, dtype=object)[m.films.groups[group][shown]]
+        elif hit is not None:
+            name = choices[colour].removeprefix("Share with ").removeprefix("Share that is ")
+            name = "matches the chosen pattern" if colour == "focus" else name
+            order = [f"not {name}" if colour != "focus" else "other films", name]
+            frame["value"] = np.array(order, dtype=object)[hit[shown].astype(int)]
+        else:
+            order = ["film"]
+            frame["value"] = "film"
+        words = choices[colour].removeprefix("Share with ").removeprefix("Share that ")
+        drawn = plots.point_map(frame, "all films" if colour == "films" else words, window, order, **options)
+        table: Any = frame.drop(columns="row")
+    else:
+        found = filmmap.density(m, window, kept, hit, group)
+        marks = _marks(m, filmmap.sample(m, window, kept))
+        values = m.films.words[group] if group else ()
+        drawn = plots.density_map(found, choices[colour], window, values, marks, **options)
+        table = lambda: _cells(found, values)  # noqa: E731
+    figure(
+        drawn, f"Map {choices[colour]}", table, key, n=len(shown), unit="film", source=source_name(workspace),
+        on_select=lambda: _picked(m, key), selection_mode=("points", "box", "lasso"),
+    )  # fmt: skip
+
+
+def _marks(m: FilmMap, rows: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"x": m.x[rows], "y": m.y[rows], "row": rows, "synthetic": m.films.synthetic[rows]})
+
+
+def _cells(found: filmmap.Density, values: tuple[str, ...]) -> pd.DataFrame:
+    """The cells that hold films, for the CSV."""
+    row, column = np.nonzero(found.count)
+    table = pd.DataFrame({"x": found.x[column], "y": found.y[row], "films": found.count[row, column]})
+    if found.hits is not None:
+        table["coloured_films"] = found.hits[row, column]
+    if found.commonest is not None:
+        table["commonest"] = np.array(values, dtype=object)[found.commonest[row, column]]
+    return table
+
+
+def region_panel(workspace: Workspace, m: FilmMap, chosen: np.ndarray, kept: np.ndarray) -> None:
+    """What the drawn region holds: counts, what stands out, the gaps it touches, and its films."""
+    found = _summary(workspace, m, chosen, kept)
+    totals = found["totals"].iloc[0]
+    with st.container(border=True):
+        st.subheader("In the region")
+        if not totals.films:
+            st.write("No film that counts lies in it.")
+            return
+        splits = ", ".join(f"{row.films:,} {row.split}" for row in found["splits"].itertuples())
+        made = f" {totals.synthetic:,} of them are synthetic." if totals.synthetic else ""
+        counted = f"{totals.films:,} films of {totals.patients:,} patients ({splits}).{made}"
+        st.write(f"{counted} {_standing_out(found['findings'])}")
+        left, right = st.columns(2)
+        with left:
+            st.markdown("**Findings, here and elsewhere**")
+            st.dataframe(
+                found["findings"], hide_index=True, height=248,
+                column_config={
+                    "share": st.column_config.NumberColumn("here", format="percent"),
+                    "share_elsewhere": st.column_config.NumberColumn("elsewhere", format="percent"),
+                    "ratio": st.column_config.NumberColumn("here ÷ elsewhere", format="%.2f"),
+                    "films": st.column_config.NumberColumn("films here", format="localized"),
+                },
+            )  # fmt: skip
+        with right:
+            touched(workspace, m, chosen & kept)
+        ids, count = m.films.ids(chosen & kept, PER_PAGE * 100)
+        pages = -(-min(count, len(ids)) // PER_PAGE)
+        page = st.number_input(f"Films, page of {pages:,}", 1, pages, 1, key="map-page", width=160) if pages > 1 else 1
+        film_grid(workspace, ids[(page - 1) * PER_PAGE : page * PER_PAGE], PER_PAGE)
+
+
+def _summary(workspace: Workspace, m: FilmMap, chosen: np.ndarray, kept: np.ndarray) -> dict[str, pd.DataFrame]:
+    """`filmmap.region_summary`, counted once for a region."""
+    asked = (_state.read("region"), _state.read("where"), id(m))
+    if st.session_state.get("map-summary-of") != asked:
+        st.session_state["map-summary"] = filmmap.region_summary(workspace, m, chosen, kept)
+        st.session_state["map-summary-of"] = asked
+    return st.session_state["map-summary"]
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _gaps(key: tuple[str, ...]) -> pd.DataFrame:
+    return coverage.gap_table(Workspace(key[0]))
+
+
+def _standing_out(findings: pd.DataFrame) -> str:
+    """One sentence on the findings that are commoner or rarer here."""
+    common = findings[(findings["ratio"] >= STANDS_OUT) & (findings["films"] >= 5)]
+    rare = findings[findings["ratio"] <= 1 / STANDS_OUT]
+    parts = [
+        f"{word}: " + ", ".join(f"{plain(r.finding)} ({r.ratio:.1f}×)" for r in rows.head(3).itertuples())
+        for word, rows in (("Commoner than elsewhere", common), ("rarer", rare))
+        if len(rows)
+    ]
+    return ("; ".join(parts) + ".") if parts else "No finding is much commoner or rarer here than elsewhere."
+
+
+def touched(workspace: Workspace, m: FilmMap, chosen: np.ndarray) -> None:
+    """The gaps that films here match, or miss by one condition; choosing one makes it the chosen pattern."""
+    st.markdown("**Gaps of which films lie here**")
+    if not workspace.has("gaps"):
+        st.caption("No search for gaps has run yet.")
+        return
+    table = filmmap.region_gaps(m, _gaps(stamp(workspace, "gaps")), chosen)
+    if table.empty:
+        st.caption("None.")
+        return
+    picked = st.dataframe(
+        table[["sentence", "in_region", "near"]], hide_index=True, height=248, on_select="rerun",
+        selection_mode="single-row", key="map-gaps",
+        column_config={
+            "sentence": "Gap", "in_region": st.column_config.NumberColumn("match", format="localized"),
+            "near": st.column_config.NumberColumn(
+                "miss by one", format="localized", help="Films here that meet all conditions but one."
+            ),
+        },
+    )  # fmt: skip
+    rows = picked["selection"]["rows"]
+    if rows:
+        gap = table.iloc[rows[0]]
+        if _state.read("gap") != gap["gap_id"]:
+            _state.set_focus(json.loads(gap["pattern"]), gap["gap_id"])
+            st.rerun()
+
+
+def film_panel(workspace: Workspace, film: str) -> None:
+    """The clicked film and the films most like it."""
+    with st.container(border=True):
+        st.subheader("The clicked film, and those most like it")
+        known = query(stamp(workspace, "films", "edits"), "browse/films", ids=[film])
+        if known.empty:
+            st.info("It is not a real film of this workspace, so it has no neighbours to show.")
+            return
+        film_grid(workspace, [film], 1)
+        try:
+            from cars import index
+
+            near = index.nearest(workspace, [film], PER_PAGE)
+        except CarsError as error:
+            st.info(plain(f"{error.message} {error.hint or ''}"))
+            return
+        film_grid(workspace, list(near["dicom_id"]), PER_PAGE)

@@ -4,7 +4,9 @@
     gap       the chosen gap's id
     focus     a chosen pattern, as conditions ("sex:F; Edema:present"); a gap, a heat-map cell or a bar sets it
     where     the filter: only these films count, in every section
-    region    a chosen part of the map: "box:x0,y0,x1,y1" or "lasso:x,y,x,y,…", in the map's coordinates
+    region    a part drawn on the map: "box:x0,x1,y0,y1" or "lasso:x,y,x,y,…", in the map's coordinates
+    window    the part of the map that is shown: "x0,x1,y0,y1"; the whole map when it is not set
+    film      the film clicked on the map
     workspace the workspace, when it is not the one that the server was started with (app.py sets it)
 
 Widgets with a value of their own use `bind="query-params"` with their key as the parameter's name instead; `selectbox`
@@ -23,7 +25,7 @@ from cars.coverage.attributes import check_pattern
 from cars.errors import CarsError
 from pages._common import plain
 
-NAMES = ("section", "gap", "focus", "where", "region")
+NAMES = ("section", "gap", "focus", "where", "region", "window", "film")
 
 
 def read(name: str) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from cars import index
-from cars.embed import EmbedSettings, adapting, embed, layout, map_points, shards
+from cars.embed import EmbedSettings, adapting, embed, layout, shards
 from cars.errors import Cancelled, DataError, SettingError, WorkspaceError
 from cars.imaging import decode, square
 from cars.workspace import Workspace
@@ -370,12 +370,6 @@ def test_the_map_is_seeded_and_joins_what_is_known(workspace_copy, monkeypatch):
     np.testing.assert_allclose(points, first[["x", "y"]], atol=1e-6)
     monkeypatch.setattr(layout, "lay_out", None)  # a map that is drawn again fails
     assert embed(workspace_copy, with_map)["map"] == result["map"]
-
-    some = map_points(workspace_copy, limit=10, seed=3)
-    assert len(some) == 10
-    assert {"x", "y", "split", "view", "sex", "age_band", "origin", "pleural_effusion"} <= set(some)
-    assert some["dicom_id"].tolist() == map_points(workspace_copy, 10, 3)["dicom_id"].tolist()
-    assert set(some["dicom_id"]) != set(map_points(workspace_copy, 10, 4)["dicom_id"])
 
 
 def test_near_films_lie_near_on_the_map(workspace_copy):

@@ -11,6 +11,7 @@ import pytest
 
 from cars import plots
 from cars.coverage import CoOccurrence
+from cars.coverage.filmmap import Density
 
 NAMES = ("Edema", "Fracture", "No Finding")
 
@@ -66,30 +67,55 @@ def test_a_pair_that_was_seen_is_shown_although_a_rule_forbids_it(pairs: CoOccur
 
 
 def films(n: int, synthetic: int = 0) -> pd.DataFrame:
-    origin = ["synthetic"] * synthetic + ["real"] * (n - synthetic)
-    ids = [f"d{i}" for i in range(n)]
-    return pd.DataFrame({"dicom_id": ids, "x": 0.0, "y": 0.0, "view": ["PA", "AP"] * (n // 2), "origin": origin})
+    made = [True] * synthetic + [False] * (n - synthetic)
+    return pd.DataFrame({"x": 0.5, "y": 0.5, "row": range(n), "value": ["PA", "AP"] * (n // 2), "synthetic": made})
 
 
-def test_the_map_carries_ids_and_marks_synthetic_films() -> None:
-    figure = plots.film_map(films(10, synthetic=2), "view", source="phantom")
-    assert {i for trace in figure.data for i in trace.customdata} == {f"d{i}" for i in range(10)}
-    assert [trace.name for trace in figure.data] == ["PA (5)", "AP (5)"]
+WINDOW = (0.0, 1.0, 0.0, 1.0)
+
+
+def test_the_map_of_few_films_has_a_mark_each_and_shows_synthetic_ones() -> None:
+    order = ["AP", "PA", "lateral"]
+    figure = plots.point_map(films(10, synthetic=2), "View", WINDOW, order, total=10, source="phantom")
+    assert {int(i) for trace in figure.data for i in trace.customdata} == set(range(10))
+    assert [trace.name for trace in figure.data] == ["AP (5)", "PA (5)"], "values that do not occur have no legend"
     symbols = [s for trace in figure.data for s in trace.marker.symbol]
     assert symbols.count("diamond") == 2
     assert "Diamonds are synthetic" in title(figure)
     assert "10 films from phantom" in title(figure)
 
 
-def test_the_map_draws_no_more_points_than_a_browser_bears() -> None:
-    figure = plots.film_map(films(plots.MOST_POINTS + 500), total=377_110)
-    assert sum(len(trace.x) for trace in figure.data) == plots.MOST_POINTS
-    assert "20,000 of 377,110 films" in title(figure)
+def test_the_map_of_many_films_colours_cells() -> None:
+    count = np.array([[0, 100], [1, 10]])
+    centres = np.array([0.25, 0.75])
+    shared = {"window": WINDOW, "marks": films(4), "total": 111, "source": "phantom"}
+    drawn = plots.density_map(Density(count, None, centres, centres), "Number of films", **shared)
+    heat, marks = drawn.data
+    assert np.isnan(heat.z[0][0])
+    assert [heat.z[0][1], heat.z[1][0], heat.z[1][1]] == pytest.approx([2, 0, 1]), "tenfold is one step"
+    assert list(marks.customdata) == [0, 1, 2, 3]
+    assert "111 films from phantom" in title(drawn)
+    share = plots.density_map(Density(count, count // 10, centres, centres), "Share with Edema", **shared).data[0]
+    assert [share.z[0][1], share.z[1][0], share.z[1][1]] == pytest.approx([0.1, 0, 0.1])
+    most = Density(count, None, centres, centres, np.array([[-1, 0], [1, 1]]))
+    heat = plots.density_map(most, "View", values=("PA", "AP"), **shared).data[0]
+    assert list(heat.colorbar.ticktext) == ["PA", "AP"]
+    assert np.isnan(heat.z[0][0])
+
+
+def test_a_region_and_the_chosen_pattern_are_drawn() -> None:
+    lasso = ("lasso", np.array([[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]]))
+    figure = plots.point_map(films(4), "View", WINDOW, focus=films(2), region=lasso)
+    assert figure.layout.shapes[0].path.startswith("M0.1000,0.1000L")
+    assert figure.data[-1].name == "chosen pattern (2 shown)"
+    box = ("box", np.array([[0.1, 0.4], [0.2, 0.6]]))
+    shape = plots.point_map(films(4), "View", WINDOW, region=box).layout.shapes[0]
+    assert (shape.x0, shape.x1, shape.y0, shape.y1) == (0.1, 0.4, 0.2, 0.6)
 
 
 def test_text_from_data_is_not_markup() -> None:
-    frame = films(2).assign(view="<a href='http://x'>PA</a>")
-    figure = plots.film_map(frame, source="<b>x</b>")
+    frame = films(2).assign(value="<a href='http://x'>PA</a>")
+    figure = plots.point_map(frame, "View", WINDOW, source="<b>x</b>")
     assert "<a" not in figure.data[0].name
     assert "<b>x" not in title(figure)
 
@@ -201,7 +227,7 @@ def test_reliability_has_the_diagonal_and_an_interval_a_bin() -> None:
 
 
 def test_no_figure_names_a_font_from_outside(pairs: CoOccurrence, gaps: pd.DataFrame) -> None:
-    for figure in (plots.cooccurrence(pairs, "ratio"), plots.gap_bars(gaps), plots.film_map(films(2))):
+    for figure in (plots.cooccurrence(pairs, "ratio"), plots.gap_bars(gaps), plots.point_map(films(2), "View", WINDOW)):
         assert figure.layout.font.family == plots.FONT
         assert "http" not in figure.to_json().replace("http://www.w3.org", "")
 

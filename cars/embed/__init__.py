@@ -16,11 +16,9 @@ from ..progress import Progress, part_of, silent
 from .settings import EmbedSettings
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..workspace import Workspace
 
-__all__ = ["EmbedSettings", "embed", "map_points"]
+__all__ = ["EmbedSettings", "embed"]
 
 #: Failures that the result names; the rest is counted.
 NAMED_FAILURES = 100
@@ -91,15 +89,6 @@ def embed(workspace: Workspace, settings: EmbedSettings, progress: Progress = si
         "map": on_map,
     }
     return {**result, "adapted": adapted} if adapted else result
-
-
-def map_points(workspace: Workspace, limit: int = 20_000, seed: int = 0) -> pd.DataFrame:
-    """At most `limit` films of the map, a seeded sample: dicom_id, x, y, backbone, and what `films` says of each.
-
-    Raises: WorkspaceError when there is no map.
-    """
-    workspace.need("map", "embed")
-    return workspace.query("embed/map_points", limit=limit, seed=seed)
 
 
 def _weights(workspace: Workspace, settings: EmbedSettings) -> tuple[str | None, int | None]:

@@ -24,6 +24,11 @@ class EmbedSettings:
     adapt_size: int = setting(160, "Side of the films while adapting, pixels.", minimum=16)
     adapt_lr: float = setting(1e-3, "Learning rate of the head while adapting; the body's is 0.3 of it.", minimum=0.0)
     map: bool = setting(True, "Lay the films out on a two-dimensional map.")
+    map_mode: str = setting(
+        "auto", "How: every film by UMAP, or UMAP of landmarks; auto: landmarks from 100,000 films on.",
+        choices=("auto", "umap", "landmark"),
+    )  # fmt: skip
+    landmarks: int = setting(30_000, "Films that are laid out in landmark mode.", minimum=16)
     neighbours: int = setting(15, "Nearest films that the map keeps together.", minimum=2, maximum=200)
     seed: int = setting(0, "Seed of random weights, of adapting and of the map.", minimum=0)
     device: str = setting("auto", "Device: auto, cpu or cuda.")

@@ -4,27 +4,28 @@ Colours are Okabe and Ito's (2008), which colour-blind readers tell apart; no me
 the system's. Selectable marks carry what was selected in `customdata`: a gap's id, two attribute values, a film's id.
 """
 
-from .base import FONT, MOST_POINTS, figure_table, number, safe, short
+from .base import FONT, figure_table, number, safe, short
 from .compare import gap_changes, share_pairs, state_words
-from .coverage import cooccurrence, coverage_bars, coverage_bars_table, film_map, gap_bars
+from .coverage import cooccurrence, coverage_bars, coverage_bars_table, gap_bars
 from .gains import gain_forest, reliability, score_dots, slice_forest
 from .groups import group_panels
+from .map import density_map, point_map
 from .splits import tway_panels
 from .upset import upset
 
 __all__ = [
     "FONT",
-    "MOST_POINTS",
     "cooccurrence",
     "coverage_bars",
     "coverage_bars_table",
+    "density_map",
     "figure_table",
-    "film_map",
     "gain_forest",
     "gap_bars",
     "gap_changes",
     "group_panels",
     "number",
+    "point_map",
     "reliability",
     "safe",
     "score_dots",

@@ -24,8 +24,6 @@ VERDICTS: dict[str, tuple[str, str]] = {
     "no evidence": (GREY, "square"),
     "undefined": (GREY, "x"),
 }
-#: More points than this make a browser without a GPU wait.
-MOST_POINTS = 20_000
 
 
 def finish(figure: go.Figure, title: str, detail: str, height: int, width: int | None = None) -> go.Figure:

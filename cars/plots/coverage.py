@@ -12,14 +12,10 @@ import plotly.graph_objects as go
 
 from ..coverage import CoOccurrence
 from ..coverage.sentences import describe
-from ..schema import FINDING_OF, FINDING_VALUES
 from .base import (
-    BLACK,
     BLUE,
     GREY,
     INK,
-    MOST_POINTS,
-    PALETTE,
     VERDICTS,
     finish,
     from_source,
@@ -106,47 +102,6 @@ def cooccurrence(
     figure.update_xaxes(tickangle=-45, showgrid=False, constrain="domain", type="category")
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category", scaleanchor="x")
     return figure.update_layout(clickmode="event+select", dragmode=False)
-
-
-def film_map(frame: pd.DataFrame, colour: str = "view", total: int | None = None, source: str = "") -> go.Figure:
-    """Films laid out so that films with similar features lie together (UMAP of the feature vectors).
-
-    Args:
-        frame: dicom_id, x, y, the column `colour`, and, where it has one, `origin`; at most MOST_POINTS are drawn.
-        colour: the column that colours the points, a finding's too; its words are in the legend with their counts.
-        total: how many films the map stands for, when `frame` is a sample.
-    """
-    frame = frame.head(MOST_POINTS)
-    values = frame[colour].map(FINDING_VALUES) if colour in FINDING_OF else frame[colour].astype(str)
-    name = FINDING_OF.get(colour, colour.replace("_", " "))
-    counts = values.value_counts()
-    figure = go.Figure()
-    for n, (value, count) in enumerate(counts.items()):
-        part = frame[values == value]
-        synthetic = part["origin"] == "synthetic" if "origin" in part else np.zeros(len(part), dtype=bool)
-        figure.add_trace(
-            go.Scattergl(
-                x=part["x"], y=part["y"], customdata=part["dicom_id"], mode="markers",
-                name=f"{safe(value)} ({count:,})",
-                marker={
-                    "size": np.where(synthetic, 9, 5), "symbol": np.where(synthetic, "diamond", "circle"),
-                    "color": PALETTE[n % len(PALETTE)], "opacity": 0.7,
-                    "line": {"width": np.where(synthetic, 1, 0), "color": BLACK},
-                },
-                hovertemplate=f"{name}: {safe(value)}<extra></extra>",
-            )
-        )  # fmt: skip
-    few = f"{len(frame):,} of {total:,}" if total and total > len(frame) else f"{len(frame):,}"
-    drawn = " Diamonds are synthetic." if "origin" in frame and (frame["origin"] == "synthetic").any() else ""
-    figure = finish(
-        figure,
-        f"Films by similarity, coloured by {name}",
-        f"{few} films{from_source(source)}.{drawn} Draw a box or lasso to see films.",
-        560,
-    )
-    figure.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
-    figure.update_yaxes(showticklabels=False, showgrid=False, zeroline=False, scaleanchor="x")
-    return figure.update_layout(dragmode="lasso", clickmode="event+select", legend={"itemsizing": "constant"})
 
 
 def gap_bars(gaps: pd.DataFrame, most: int = 15, source: str = "") -> go.Figure:
