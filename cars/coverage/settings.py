@@ -35,7 +35,7 @@ class GapsSettings:
     limit: int = setting(100_000, "Stop after this many uncovered patterns and say so.", minimum=1)
     threshold_share: float = setting(
         0.0,
-        "τ as a share of the counted patients, studies or films, rounded up; 0: use the threshold as it is.",
+        "Threshold τ as a share of the counted patients, studies or films, rounded up; 0: use the threshold as it is.",
         minimum=0,
         maximum=1,
     )
