@@ -75,9 +75,9 @@ class Found:
         return bool(left)
 
 
-def deepdiver(codes: np.ndarray, sizes: list[int], threshold: int) -> tuple[dict[Pattern, int], int]:
-    """(MUP → rows that match, how many patterns were counted)."""
-    coverage, found = Coverage(codes, sizes), Found(sizes)
+def deepdiver(coverage: Coverage, sizes: list[int], threshold: int) -> tuple[dict[Pattern, int], int]:
+    """(MUP → rows that match, how many patterns were counted). sizes: values of each attribute."""
+    found = Found(sizes)
     mups: dict[Pattern, int] = {}
     stack: list[Pattern] = [(None,) * len(sizes)]
     while stack:

@@ -218,9 +218,8 @@ def find_mups(
             share = (level - 1 + done / len(prefixes)) / max_order
             progress(round(1000 * share), 1000, f"Patterns of {level} attributes")
             frequent.update(often)
-            for mask, count in rare:
-                search.mups.append(items_of(mask))
-                search.counts.append(count)
+            search.mups += [pattern for pattern, _ in rare]
+            search.counts += [count for _, count in rare]
             reason = (
                 "limit" if len(search.mups) >= limit
                 else "frequent" if kept + len(frequent) > most_frequent
@@ -240,14 +239,12 @@ def find_mups(
     return search
 
 
-Counted = Iterable[tuple[int, int]]
+#: Prefixes done; frequent patterns as masks with their counts; MUPs as items with their counts.
+Batch = tuple[int, Iterable[tuple[int, int]], list[tuple[tuple[int, ...], int]]]
 
 
-def _extended(
-    bags: Bags, prefixes: list[int], exclusive: list[int], threshold: int, most_mups: int
-) -> Iterator[tuple[int, Counted, Counted]]:
-    """The candidates of a level, a few hundred prefixes at a time: (prefixes done, frequent ones, MUPs), each as masks
-    with counts, in order.
+def _extended(bags: Bags, prefixes: list[int], exclusive: list[int], threshold: int, most_mups: int) -> Iterator[Batch]:
+    """The candidates of a level, some hundred prefixes at a time, in order.
 
     prefixes: masks of every frequent pattern of the level before, neighbours sharing their first items.
     """
@@ -262,9 +259,7 @@ def _extended(
         yield from _by_numpy(bags, prefixes, exclusive, threshold)
 
 
-def _by_numpy(
-    bags: Bags, prefixes: list[int], exclusive: list[int], threshold: int
-) -> Iterator[tuple[int, Counted, Counted]]:
+def _by_numpy(bags: Bags, prefixes: list[int], exclusive: list[int], threshold: int) -> Iterator[Batch]:
     everything = (1 << bags.items) - 1
     walker = _Walker(bags)
     #: pattern of one item less than the prefixes → mask of items that extend it to a frequent pattern
@@ -274,7 +269,7 @@ def _by_numpy(
             rest = own & ~(1 << i)
             extends[rest] = extends.get(rest, 0) | 1 << i
     often: list[tuple[int, int]] = []
-    rare: list[tuple[int, int]] = []
+    rare: list[tuple[tuple[int, ...], int]] = []
     for done, own in enumerate(prefixes, 1):
         prefix = items_of(own)
         later = everything & ~((1 << own.bit_length()) - 1)
@@ -285,7 +280,10 @@ def _by_numpy(
             counts = walker.counts(prefix)
             for i in items_of(later):
                 count = int(counts[i])
-                (often if count >= threshold else rare).append((own | 1 << i, count))
+                if count >= threshold:
+                    often.append((own | 1 << i, count))
+                else:
+                    rare.append(((*prefix, i), count))
         if done % PREFIXES_AT_ONCE == 0 or done == len(prefixes):
             yield done, often, rare
             often, rare = [], []
@@ -293,7 +291,7 @@ def _by_numpy(
 
 def _by_kernel(
     compiled: Callable[..., Any], bags: Bags, prefixes: list[int], exclusive: list[int], threshold: int, most_mups: int
-) -> Iterator[tuple[int, Counted, Counted]]:
+) -> Iterator[Batch]:
     from .compiled import FIRST, table_of
 
     masks = np.array(prefixes, dtype=np.uint64)
@@ -305,10 +303,13 @@ def _by_kernel(
             np.array(exclusive, dtype=np.uint64), known, FIRST, bags.items, threshold, most_mups,
         )  # fmt: skip
         done += int(more)
+        # (MUPs, 64) bits → the items of each, all of one number
+        bits = np.unpackbits(rare.view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+        found = np.nonzero(bits)[1].reshape(len(rare), -1 if len(rare) else 1).tolist()
         yield (
             done,
             zip(often.tolist(), often_n.tolist(), strict=True),
-            zip(rare.tolist(), rare_n.tolist(), strict=True),
+            list(zip(map(tuple, found), rare_n.tolist(), strict=True)),
         )
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks._deepdiver import deepdiver
+from benchmarks._deepdiver import Coverage, deepdiver
 from cars.coverage import compiled, mups
 from cars.coverage.mups import Bags, extension_counts, find_mups, items_of, make_bags, pack
 from cars.errors import Cancelled
@@ -301,7 +301,7 @@ def test_real_labels_to_full_depth_against_deepdiver(chexpert):
         codes[member[:, item], attribute[item]] = item - np.flatnonzero(attribute == attribute[item])[0]
     search = find_mups(make_bags(pack(member), None, member.shape[1]), attribute, 300, len(sizes))
     first = np.cumsum([0, *sizes])
-    slow, _ = deepdiver(codes, sizes, 300)
+    slow, _ = deepdiver(Coverage(codes, sizes), sizes, 300)
     expected = {tuple(int(first[a]) + v for a, v in enumerate(p) if v is not None): n for p, n in slow.items()}
     assert max(map(len, expected)) >= 6
     assert dict(zip(search.mups, search.counts, strict=True)) == expected
