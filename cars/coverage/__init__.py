@@ -7,7 +7,8 @@ from . import filters
 from .browse import films_of_pattern, gap_table, nearest_source_films
 from .codes import FilmCodes, film_codes
 from .compare import before_after
-from .rank import score_parts
+from .error import ModelError, model_error
+from .rank import PART_WORDS, PARTS, RankSettings, plausible, ranked, score_parts, shares, weights_of
 from .search import gaps
 from .settings import GapsSettings
 from .tally import cooccurrence, counts
@@ -15,9 +16,13 @@ from .tway import tway, unseen_in_train
 from .views import CoOccurrence, combinations_of, finding_counts, pair_table, pairs_of, prevalence
 
 __all__ = [
+    "PARTS",
+    "PART_WORDS",
     "CoOccurrence",
     "FilmCodes",
     "GapsSettings",
+    "ModelError",
+    "RankSettings",
     "before_after",
     "combinations_of",
     "cooccurrence",
@@ -28,11 +33,16 @@ __all__ = [
     "finding_counts",
     "gap_table",
     "gaps",
+    "model_error",
     "nearest_source_films",
     "pair_table",
     "pairs_of",
+    "plausible",
     "prevalence",
+    "ranked",
     "score_parts",
+    "shares",
     "tway",
     "unseen_in_train",
+    "weights_of",
 ]

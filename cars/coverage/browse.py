@@ -51,16 +51,18 @@ def films_of_pattern(
 
 
 def nearest_source_films(workspace: Workspace, pattern: Pattern, limit: int = 200) -> pd.DataFrame:
-    """Frontal train films on disk that one finding edit turns into the pattern, with that edit's finding and direction.
+    """Frontal train films on disk that one or two finding edits turn into the pattern, with that edit.
 
-    A film whose label says the finding is absent comes before one that does not mention it, and that before an
-    uncertain one; within each, one film of each patient first. Empty when no condition of the pattern is editable.
+    Columns of `load_rows`, then edits, edit, finding and direction as `Reach.films_of` gives them. One edit comes
+    before two, a film whose label says that the first finding is absent before one that does not mention it; within
+    each, one film of each patient first. Empty when no edit makes a film match.
 
     Raises: SettingError for an unknown attribute or value.
     """
     checked = check_pattern(pattern)
     frame = load_rows(workspace, "all")
-    reach = Reach(frame, attributes_of(checked, "all", frame["race"].unique()))
+    races = sorted({*frame["race"].unique(), *([checked["race"]] if "race" in checked else [])})
+    reach = Reach(frame, attributes_of(checked, "all", races))
     films = reach.films_of(checked)
     if not len(films):
         return films
@@ -68,10 +70,10 @@ def nearest_source_films(workspace: Workspace, pattern: Pattern, limit: int = 20
         [row[column] for column, row in zip(films["finding"].map(_column), films.to_dict("records"), strict=True)],
         index=films.index,
     )
-    films = films.assign(certainty=code.map({1: 0, 0: 0, -2: 1, -1: 2}))
-    films = films.sort_values(["certainty", "patient", "dicom_id"])
-    films["turn"] = films.groupby(["certainty", "patient"]).cumcount()
-    films = films.sort_values(["certainty", "turn", "patient"]).head(limit)
+    films = films.assign(certainty=code.map({1: 0, 0: 0, -2: 1}))
+    films = films.sort_values(["edits", "certainty", "patient", "dicom_id"])
+    films["turn"] = films.groupby(["edits", "certainty", "patient"]).cumcount()
+    films = films.sort_values(["edits", "certainty", "turn", "patient"]).head(limit)
     return films.drop(columns=["certainty", "turn", "patient", "study"]).reset_index(drop=True)
 
 

@@ -1,7 +1,8 @@
-"""Which gaps an edit can fill: train films on disk that are one edited finding away from a pattern.
+"""Which gaps an edit can fill: train films on disk that are one or two edited findings away from a pattern.
 
 An edit changes findings, never sex, age, view or race. Sources are frontal train films that lie on disk, of patients
-without any validation or test film.
+without any validation or test film. What an edit does to the labels, and on which films it can be made, is in
+`cars.edits`, for the plan as well.
 """
 
 from __future__ import annotations
@@ -12,40 +13,18 @@ import numpy as np
 import pandas as pd
 
 from .. import schema
+from ..edits import NO_FINDING, POSITION, Change, allowed, changes_towards, edit_sets, labels_after
 from .attributes import Attribute
 from .rows import Pattern, PatternCounter, Rows, positions
 
-DIRECTIONS = {"present": "insert", "absent": "delete"}
 COLUMNS = [schema.COLUMN_OF[f] for f in schema.FINDINGS]
-POSITION = {finding: n for n, finding in enumerate(schema.FINDINGS)}
-DISEASES = [POSITION[f] for f in schema.FINDINGS if f != "No Finding" and f not in schema.ALLOWED_WITH_NO_FINDING]
+#: Most findings that one edit changes here.
+MOST_EDITS = 2
 
 
-def edits_of(pattern: Pattern) -> list[tuple[str, str]]:
-    """The single edits that could make a film match: (finding, insert or delete) for each editable condition."""
-    return [(f, DIRECTIONS[pattern[f]]) for f in schema.EDITABLE if pattern.get(f) in DIRECTIONS]
-
-
-def labels_after(labels: np.ndarray, finding: str, direction: str) -> np.ndarray:
-    """`schema.after_edit` for many films at once. labels: (films, 14) int8 in file order; returns a new array."""
-    result = labels.copy()
-    at = POSITION[finding]
-    parents = [p for p, children in schema.HIERARCHY.items() if finding in children]
-    if direction == "insert":
-        result[:, at] = schema.PRESENT
-        result[:, [POSITION[p] for p in parents]] = schema.PRESENT
-        if finding not in (*schema.ALLOWED_WITH_NO_FINDING, "No Finding"):
-            result[:, POSITION["No Finding"]] = schema.NOT_MENTIONED
-        return result
-    result[:, at] = schema.ABSENT
-    result[:, [POSITION[c] for c in schema.HIERARCHY.get(finding, ())]] = schema.ABSENT
-    for parent in parents:
-        children = [POSITION[c] for c in schema.HIERARCHY[parent]]
-        orphan = ~(result[:, children] == schema.PRESENT).any(axis=1) & (result[:, POSITION[parent]] == schema.PRESENT)
-        result[orphan, POSITION[parent]] = schema.ABSENT
-    left = np.isin(result[:, DISEASES], (schema.PRESENT, schema.UNCERTAIN)).any(axis=1)
-    result[~left, POSITION["No Finding"]] = schema.PRESENT
-    return result
+def edits_of(pattern: Pattern) -> list[Change]:
+    """The single changes that could help a film match: (finding, insert or delete); empty where no edit can."""
+    return changes_towards(pattern)
 
 
 def sources(frame: pd.DataFrame) -> pd.DataFrame:
@@ -59,13 +38,13 @@ def sources(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 class Reach:
-    """Answers "which source films reach this pattern by one edit" for many patterns; bitmaps are made once per edit."""
+    """Answers "which source films reach this pattern by an edit" for many patterns; bitmaps are made once per edit."""
 
     def __init__(self, frame: pd.DataFrame, attributes: tuple[Attribute, ...]) -> None:
         """frame: as `load_rows` gives it, every split. attributes: those of the patterns."""
         self.films = sources(frame)
         self.attributes = attributes
-        self._edits: dict[tuple[str, str], tuple[np.ndarray, PatternCounter]] = {}
+        self._edits: dict[tuple[Change, ...], tuple[np.ndarray, dict[int, np.ndarray]]] = {}
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -75,33 +54,82 @@ class Reach:
     def items(self) -> Rows:
         return Rows(self.films, self.attributes)
 
-    def _edit(self, finding: str, direction: str) -> tuple[np.ndarray, PatternCounter]:
-        """(positions of the films this edit changes, counter over their items after the edit)."""
-        key = (finding, direction)
-        if key not in self._edits:
-            # inserting needs a film without it; deleting needs one that surely has it
-            present = self.labels[:, POSITION[finding]] == schema.PRESENT
-            where = np.flatnonzero(~present if direction == "insert" else present)
-            after = self.films.iloc[where].reset_index(drop=True)
-            edited = labels_after(self.labels[where], finding, direction)
-            after = after.assign(**{c: edited[:, n] for n, c in enumerate(COLUMNS)})
-            self._edits[key] = where, PatternCounter.of(Rows(after, self.attributes))
-        return self._edits[key]
+    @cached_property
+    def before(self) -> PatternCounter:
+        return PatternCounter.of(self.items)
 
-    def count(self, pattern: Pattern) -> int:
-        """How many films are one edit away. The edits of one pattern reach different films, so their numbers add up."""
-        items = self.items.item_numbers(pattern)
-        mask = sum(1 << i for i in items)
-        return sum(self._edit(*edit)[1].film_count(mask) for edit in edits_of(pattern))
+    def _edit(self, edit: tuple[Change, ...]) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+        """(bitmap of the films that the edit can be made on, item → bitmap of those that carry it afterwards, for the
+        items that the edit may change)."""
+        if edit not in self._edits:
+            possible = allowed(self.labels, edit)
+            after = labels_after(self.labels, edit)
+            changed = np.zeros(len(schema.FINDINGS), dtype=bool)
+            changed[(after != self.labels)[possible].any(axis=0)] = True
+            changed[[NO_FINDING, *(POSITION[f] for f, _ in edit)]] = True
+            codes = {
+                n: (POSITION[a], schema.FINDING_CODES[v])
+                for n, (a, v) in enumerate(self.items.items)
+                if a in POSITION and changed[POSITION[a]]
+            }
+            bitmaps = self._packed(np.array([possible, *(after[:, at] == code for at, code in codes.values())]))
+            self._edits[edit] = bitmaps[0], dict(zip(codes, bitmaps[1:], strict=True))
+        return self._edits[edit]
 
-    def films_of(self, pattern: Pattern) -> pd.DataFrame:
-        """The films that are one edit away, with `finding` and `direction` of that edit."""
+    def _packed(self, rows: np.ndarray) -> np.ndarray:
+        """(rows, films) bool → (rows, words) uint64, as PatternCounter packs them."""
+        padded = np.zeros((len(rows), self.before.bitmaps.shape[1] * 64), dtype=bool)
+        padded[:, : rows.shape[1]] = rows
+        return np.packbits(padded, axis=1, bitorder="little").view(np.uint64)
+
+    def _after(self, edit: tuple[Change, ...], items: tuple[int, ...]) -> np.ndarray:
+        """(words,) uint64: the films that carry every item once the edit is made."""
+        possible, changed = self._edit(edit)
+        result = possible.copy()
+        for item in items:
+            result &= changed[item] if item in changed else self.before.bitmaps[item]
+        return result
+
+    def _away(self, pattern: Pattern, most: int = MOST_EDITS) -> list[list[tuple[tuple[Change, ...], np.ndarray]]]:
+        """For 1 to `most` edited findings: each edit with the films that need so many, and not fewer."""
         items = self.items.item_numbers(pattern)
+        done = self.before.bitmap(items)
+        found: list[list[tuple[tuple[Change, ...], np.ndarray]]] = [[] for _ in range(most)]
+        if not done.any() and not self.before.bitmap([i for i in items if not self._is_finding(i)]).any():
+            return found  # nobody has what an edit never changes
+        edits = edit_sets(changes_towards(pattern), most)
+        for size, those in enumerate(found, start=1):
+            those += [(edit, self._after(edit, items) & ~done) for edit in edits if len(edit) == size]
+            for _, films in those:
+                done = done | films
+        return found
+
+    def _is_finding(self, item: int) -> bool:
+        return self.items.items[item][0] in POSITION
+
+    def counts(self, pattern: Pattern) -> tuple[int, ...]:
+        """(films one edited finding away, films two away); a film counts once, in the smallest number it needs."""
         found = []
-        for finding, direction in edits_of(pattern):
-            where, counter = self._edit(finding, direction)
-            films = self.films.iloc[where[positions(counter.bitmap(items))]]
-            found.append(films.assign(finding=finding, direction=direction))
+        for those in self._away(pattern):
+            films = np.bitwise_or.reduce([films for _, films in those]) if those else np.zeros(0, dtype=np.uint64)
+            found.append(int(np.bitwise_count(films).sum(dtype=np.int64)))
+        return tuple(found)
+
+    def films_of(self, pattern: Pattern, most: int = MOST_EDITS) -> pd.DataFrame:
+        """The films that are up to `most` edits away, each once, fewest edits first.
+
+        Added columns: `edits` (how many findings change), `edit` (tuple of (finding, insert or delete)), and `finding`
+        and `direction` of the first change.
+        """
+        taken = np.zeros(self.before.bitmaps.shape[1], dtype=np.uint64)
+        found = []
+        for size, those in enumerate(self._away(pattern, most), start=1):
+            for edit, bitmap in those:
+                films = self.films.iloc[positions(bitmap & ~taken)]
+                taken |= bitmap
+                found.append(
+                    films.assign(edits=size, edit=[edit] * len(films), finding=edit[0][0], direction=edit[0][1])
+                )
         if not found:
-            return self.films.iloc[:0].assign(finding="", direction="")
+            return self.films.iloc[:0].assign(edits=0, edit=None, finding="", direction="")
         return pd.concat(found, ignore_index=True)

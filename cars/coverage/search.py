@@ -18,7 +18,7 @@ from . import filters
 from .clustering import expected_units
 from .expected import FEWEST_FOR_PRIOR, MOST_FOR_PRIOR, VAGUE, Items, fit_prior, mask_of, shrink
 from .mups import MOST_FREQUENT, Search, find_mups, items_of
-from .rank import ranked
+from .rank import RankSettings, ranked, weights_of
 from .reach import Reach, edits_of
 from .rows import PatternCounter, Rows, gap_id, load_rows, pattern_text, rows_of
 from .rules import Rule, rules_of, why_impossible
@@ -32,8 +32,8 @@ IMPOSSIBLE, AS_EXPECTED, RARER = "impossible", "rare as expected", "rarer than e
 COLUMNS = {
     "gap_id": "str", "pattern": "str", "level": "int64", "sentence": "str", "patients": "int64", "studies": "int64",
     "films": "int64", "count": "int64", "expected": "float64", "ratio": "float64", "low": "float64", "high": "float64",
-    "verdict": "str", "deficit": "int64", "test_films": "int64", "reachable": "int64", "score": "float64",
-    "rank": "int64", "unit": "str", "threshold": "int64", "editable": "bool",
+    "verdict": "str", "deficit": "int64", "test_films": "int64", "reachable": "int64", "reachable_two": "int64",
+    "score": "float64", "rank": "int64", "unit": "str", "threshold": "int64", "editable": "bool",
 }  # fmt: skip
 #: Combinations that are counted beside the gaps for t-way coverage; `tway` counts more.
 MOST_CELLS_BESIDE = 50_000
@@ -85,16 +85,16 @@ def gaps(workspace: Workspace, settings: GapsSettings, progress: Progress = sile
     Raises: SettingError for an unknown attribute or set, a wrong filter or rule; WorkspaceError before `ingest`.
     """
     settings = with_set(workspace, settings)
-    rules = rules_of(workspace)
+    rules, weights = rules_of(workspace), weights_of(workspace)
     progress(0, 1000, "Reading the films")
     rows = rows_of(workspace, settings)
     asked = dataclasses.replace(settings, threshold=threshold_of(settings, rows.bags(settings.unit).total))
     search = search_rows(rows, asked, part_of(progress, 0.1, 0.6))
     frame = filtered(load_rows(workspace, "all", settings.include_synthetic), settings.where)
-    table, impossible = gather(frame, rows, search, rules, asked, part_of(progress, 0.6, 0.9))
+    table, impossible = gather(frame, rows, search, rules, asked, part_of(progress, 0.6, 0.9), weights)
     progress(900, 1000, "Counting combinations")
     beside = combinations_beside(workspace, settings, rules)
-    version = digest(as_dict(settings), [table_fingerprint(workspace)])
+    version = digest(as_dict(settings), as_dict(weights), [table_fingerprint(workspace)])
     workspace.write_part("gaps", "gaps", table, version)
     inputs = {"films": workspace.version("films"), "rows": digest(table_fingerprint(workspace))}
     write_json(workspace.path / "tables" / "gaps" / version / "note.json", note("gaps", as_dict(settings), inputs))
@@ -164,11 +164,12 @@ def listed(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def gather(
     frame: pd.DataFrame, rows: Rows, search: Search, rules: tuple[Rule, ...], settings: GapsSettings,
-    progress: Progress = silent,
+    progress: Progress = silent, weights: RankSettings | None = None,
 ) -> tuple[pd.DataFrame, int]:  # fmt: skip
     """The table `gaps` of a search, and how many of its patterns a rule forbids.
 
     frame: every film of the workspace (test films and sources are looked up in it); rows: the counted ones.
+    weights: of the rank.
     """
     patterns = [rows.pattern(items) for items in search.mups]
     reasons = [why_impossible(p, rules) for p in patterns]
@@ -187,6 +188,7 @@ def gather(
         pattern, items, count = patterns[n], search.mups[n], search.counts[n]
         test_films = test_counter.film_count(mask_of(items))
         patients, studies, films = counter.counts(items)
+        one, two = (0, 0) if reasons[n] else reach.counts(pattern)
         verdict = IMPOSSIBLE if reasons[n] else RARER if high[k] < 1 else AS_EXPECTED
         text = sentence(pattern, count, settings.threshold, settings.unit, expected[k])
         text += f" Counted where {settings.where}." if settings.where else ""
@@ -197,13 +199,13 @@ def gather(
                 "patients": patients, "studies": studies, "films": films, "count": count,
                 "expected": expected[k], "ratio": ratio[k], "low": low[k], "high": high[k], "verdict": verdict,
                 "deficit": settings.threshold - count, "test_films": test_films,
-                "reachable": 0 if reasons[n] else reach.count(pattern), "score": 0.0, "rank": 0,
+                "reachable": one, "reachable_two": two, "score": 0.0, "rank": 0,
                 "unit": settings.unit, "threshold": settings.threshold,
                 "editable": reasons[n] is None and bool(edits_of(pattern)),
             }
         )  # fmt: skip
     table = pd.DataFrame(records, columns=list(COLUMNS)).astype(COLUMNS)
-    return ranked(table)[list(COLUMNS)].astype(COLUMNS), impossible
+    return ranked(table, weights)[list(COLUMNS)].astype(COLUMNS), impossible
 
 
 def evidence(

@@ -68,8 +68,10 @@ def test_every_figure_of_the_table_can_be_recounted(tmp_path, choice):
     assert table["rank"].tolist() == list(range(1, len(table) + 1))
     possible = table[table["verdict"] != "impossible"]
     assert possible["score"].is_monotonic_decreasing
-    assert score_parts(table).to_numpy().min() >= 0
-    assert score_parts(table).to_numpy().max() <= 1
+    parts = score_parts(table)
+    assert np.nanmin(parts.to_numpy()) >= 0
+    assert np.nanmax(parts.to_numpy()) <= 1
+    assert parts["error"].isna().all(), "there is no run"
     low, high = table["low"].dropna(), table["high"].dropna()
     assert (low <= high).all()
     assert ((table["verdict"] == "rarer than expected") <= (table["high"] < 1)).all()
