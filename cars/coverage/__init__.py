@@ -5,9 +5,11 @@
 
 from . import filters
 from .browse import films_of_pattern, gap_table, nearest_source_films
+from .cards import GapCard, gap_card, markdown
 from .codes import FilmCodes, film_codes
 from .compare import before_after
 from .error import ModelError, model_error
+from .gap_list import GapList, Narrowing
 from .rank import PART_WORDS, PARTS, RankSettings, plausible, ranked, score_parts, shares, weights_of
 from .search import gaps
 from .settings import GapsSettings
@@ -20,8 +22,11 @@ __all__ = [
     "PART_WORDS",
     "CoOccurrence",
     "FilmCodes",
+    "GapCard",
+    "GapList",
     "GapsSettings",
     "ModelError",
+    "Narrowing",
     "RankSettings",
     "before_after",
     "combinations_of",
@@ -31,8 +36,10 @@ __all__ = [
     "films_of_pattern",
     "filters",
     "finding_counts",
+    "gap_card",
     "gap_table",
     "gaps",
+    "markdown",
     "model_error",
     "nearest_source_films",
     "pair_table",

@@ -60,6 +60,11 @@ def _name(finding: str, value: str) -> str:
     return finding.lower()
 
 
+def lowered(attribute: str) -> str:
+    """An attribute as it stands within a sentence: "age band", "pleural effusion"."""
+    return attribute.replace("_", " ") if attribute not in schema.COLUMN_OF else attribute.lower()
+
+
 def _list(names: list[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 

@@ -10,6 +10,7 @@ from .coverage import cooccurrence, coverage_bars, coverage_bars_table, gap_bars
 from .gains import gain_forest, reliability, score_dots, slice_forest
 from .groups import group_panels
 from .map import density_map, point_map
+from .parts import score_bar
 from .splits import tway_panels
 from .upset import upset
 
@@ -28,6 +29,7 @@ __all__ = [
     "point_map",
     "reliability",
     "safe",
+    "score_bar",
     "score_dots",
     "share_pairs",
     "short",
