@@ -196,3 +196,31 @@ def test_half_precision_networks_draw_nearly_the_same(pipelines, request_of, mod
     # a random network's answer to a prompt is weak, so bf16's rounding shows in it; the edit is the same one
     change = [(edited - request_of().image)[request_of().roi] for edited in (one, other)]
     assert np.corrcoef(*change)[0, 1] > 0.9
+
+
+def test_latents_are_scaled_as_the_autoencoder_says(generator, request_of):
+    """Encoded to the UNet's scale and back: the autoencoder's own reconstruction, grey."""
+    vae = generator.parts.vae
+    with torch().inference_mode():
+        walk = walk_of(generator, [request_of()])
+        film = (walk.films / 127.5 - 1).repeat(1, 3, 1, 1)
+        mode = vae.encode(film).latent_dist.mode()
+        np.testing.assert_allclose(walk.source.numpy(), 0.5 * mode.numpy(), atol=1e-6)
+        wanted = vae.decode(mode).sample.mean(dim=1, keepdim=True)
+        np.testing.assert_allclose(walk._decode(walk.source).numpy(), wanted.numpy(), atol=1e-4)
+
+
+def test_inpainting_starts_from_noise_alone_inside_and_the_noised_film_outside(generator, request_of, monkeypatch):
+    walk = walk_of(generator, [request_of(mode="inpaint")])
+    seen = []
+
+    def predict(level, *pairs):
+        seen.append(pairs[0][0])
+        return [torch().zeros_like(x) for x, _ in pairs]
+
+    monkeypatch.setattr(walk, "_predict", predict)
+    walk.inpaint()
+    inside = walk.cells.bool().expand_as(seen[0])
+    np.testing.assert_array_equal(seen[0][inside].numpy(), walk.noise[0][inside].numpy())
+    for level, x in enumerate(seen):
+        np.testing.assert_array_equal(x[~inside].numpy(), walk._latent(level)[~inside].numpy())
