@@ -18,7 +18,9 @@ def steps(films: int) -> list[tuple[str, dict[str, Any], float]]:
         ("embed", {}, 0.2),
         ("gaps", {}, 0.03),
         ("plan", {"films": 48}, 0.02),
-        ("synth", {}, 0.25),
+        ("synth", {}, 0.23),
+        # a few films have too few patients for five neighbours each
+        ("space", {"k": 5 if films >= 200 else 1}, 0.02),
         ("finetune", {"backbones": "efficientnet_b0", "size": 64, "steps": 150, "seeds": 1}, 0.25),
         ("report", {}, 0.05),
         ("export", {}, 0.05),

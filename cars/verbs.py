@@ -55,6 +55,11 @@ VERBS: dict[str, Verb] = {
             ),
         ),
         Verb(
+            "space", "cars.coverage.space", "space", "SpaceSettings",
+            "Measure how near the test films, and each gap's, are to train films in feature space.",
+            ("cars space --workspace ws", "cars space --k 10 --search ivf --json"),
+        ),
+        Verb(
             "plan", "cars.synth", "plan", "PlanSettings",
             "Choose source films and edits that would fill gaps; nothing is synthesised yet.",
             ("cars plan --workspace ws", "cars plan --gaps 1f2e3d4c5b6a7988 --per-gap 10"),

@@ -13,7 +13,7 @@ LEVELS = [
         "cover", "edits",
         "jobs", "engines", "phantom", "nets",
     },
-    {"datasets", "backbones", "generators", "segmenters", "metrics", "gates"},
+    {"datasets", "backbones", "generators", "segmenters", "metrics", "gates", "vectors"},
     {"ingest", "embed", "index", "coverage", "synth", "evaluate", "export"},
     {"plots", "pictures", "stages"},
     {"verbs", "cli", "__main__", "demo", "serve", "doctor"},
