@@ -92,6 +92,8 @@ def resolve(
     """
     env = os.environ if environment is None else environment
     table = dict((file or {}).get(verb, {}))
+    for name in getattr(cls, "FILE_TABLES", ()):  # what a verb reads from workspace.toml by itself
+        table.pop(name, None)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     unknown = sorted((set(table) | set(flags or {})) - set(names))
     if unknown:

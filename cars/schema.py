@@ -90,6 +90,24 @@ def column(finding: str) -> str:
 COLUMN_OF: dict[str, str] = {finding: column(finding) for finding in FINDINGS}
 FINDING_OF: dict[str, str] = {slug: finding for finding, slug in COLUMN_OF.items()}
 
+#: Concepts that cars/concepts/phrases.toml reads from reports (Clinically Aware Synthetic Image Generation for Concept
+#: Coverage in Chest X-ray Models, 2026, arXiv 2603.15525), in its order; a workspace may add its own.
+CONCEPTS: tuple[str, ...] = (
+    "unremarkable", "mass", "nodule", "irregular hilum", "adenopathy", "irregular parenchyma", "pneumonitis",
+    "consolidation", "infection", "effusion", "fluid", "meniscus sign", "costophrenic angle", "absent lung markings",
+    "pleural air", "irregular diaphragm", "lung collapse", "enlarged heart", "opacity",
+)  # fmt: skip
+#: What a concept's attribute starts with, so that "concept:effusion" is never taken for a finding.
+CONCEPT = "concept:"
+CONCEPT_NAME = re.compile(r"[a-z0-9][a-z0-9 -]{0,40}")
+#: Stored for a film whose study has no report, or whose report no longer describes it (an edit).
+NO_REPORT = -3
+
+
+def concept_column(name: str) -> str:
+    """The column of a concept, by its name or its attribute: "concept:lung collapse" → "concept_lung_collapse"."""
+    return "concept_" + column(name.removeprefix(CONCEPT))
+
 
 def age_band(age: float | None) -> str:
     """The age band of an age in years; "unknown" for None, NaN and negative ages."""

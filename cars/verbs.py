@@ -47,6 +47,11 @@ VERBS: dict[str, Verb] = {
             ("cars embed --workspace ws", "cars embed --backbone densenet121 --weights /models/densenet.safetensors"),
         ),
         Verb(
+            "concepts", "cars.concepts", "concepts", "ConceptsSettings",
+            "Read clinical concepts from the reports, for use as attributes.",
+            ("cars concepts --workspace ws", "cars gaps --attributes sex,view,concepts --workspace ws"),
+        ),
+        Verb(
             "gaps", "cars.coverage", "gaps", "GapsSettings",
             "List the attribute combinations that too few patients have.",
             (
