@@ -14,7 +14,8 @@ from .workspace import Workspace
 def steps(films: int) -> list[tuple[str, dict[str, Any], float]]:
     """The demo's stages in order: (verb, settings, its share of the time on 2 cores)."""
     return [
-        ("ingest", {"adapter": "phantom", "source": f"n={films},seed=0,size=256"}, 0.15),
+        ("ingest", {"adapter": "phantom", "source": f"n={films},seed=0,size=256", "reports": True}, 0.14),
+        ("concepts", {}, 0.01),
         ("embed", {}, 0.2),
         ("gaps", {}, 0.03),
         ("plan", {"films": 48}, 0.02),

@@ -99,7 +99,7 @@ CONCEPTS: tuple[str, ...] = (
 )  # fmt: skip
 #: What a concept's attribute starts with, so that "concept:effusion" is never taken for a finding.
 CONCEPT = "concept:"
-CONCEPT_NAME = re.compile(r"[a-z0-9][a-z0-9 -]{0,40}")
+CONCEPT_NAME = re.compile(r"[a-z0-9]+( [a-z0-9]+){0,5}")
 #: Stored for a film whose study has no report, or whose report no longer describes it (an edit).
 NO_REPORT = -3
 

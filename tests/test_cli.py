@@ -47,7 +47,7 @@ def test_exit_codes(tmp_path):
 
 
 def test_a_wrong_verb_lists_the_right_ones():
-    with pytest.raises(SettingError, match="ingest, embed, gaps"):
+    with pytest.raises(SettingError, match="ingest, embed, concepts, gaps"):
         verb("ingset")
 
 

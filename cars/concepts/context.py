@@ -26,8 +26,7 @@ _DIRECTED = (
     "hypothetical_after", "historical_before",
 )  # fmt: skip
 _ONE_OF = (*_DIRECTED, "not_triggers", "ends")
-#: As stems: "ha" is "has", "wa" is "was".
-_VERBS = frozenset({"is", "are", "ha", "have", "wa", "were", "appear", "remain", "persist", "seem", "demonstrate"})
+_VERBS = frozenset({"is", "are", "has", "have", "was", "were", "appear", "remain", "persist", "seem", "demonstrate"})
 _OR = frozenset({"or", "nor", "versus", "vs"})
 _AND = frozenset({"and", "plus"})
 

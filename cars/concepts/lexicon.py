@@ -233,7 +233,7 @@ def lexicon(own: Mapping[str, Any] | None = None) -> Lexicon:
 def _merged(name: str, shipped: dict[str, Any] | None, own: Any) -> dict[str, Any]:
     where = f"[concepts.phrases.{name}]"
     if not schema.CONCEPT_NAME.fullmatch(name):
-        raise SettingError(f"{name!r} is no name of a concept.", "Use small letters, digits, blanks and hyphens.")
+        raise SettingError(f"{name!r} is no name of a concept.", "Use words of small letters and digits.")
     if not isinstance(own, Mapping):
         raise SettingError(f"{where} is {own!r}.", "Write it as a table; see cars/concepts/phrases.toml.")
     known = ("group", "means", "findings", "replace", *KINDS)

@@ -6,9 +6,12 @@ import json
 
 import pandas as pd
 
+from .. import schema
 from ..errors import SettingError
 from ..workspace import Workspace
+from . import filters
 from .attributes import attributes_of, check_pattern
+from .concepts import check_concepts, related_findings
 from .reach import Reach
 from .rows import Pattern, load_rows
 from .settings import SPLITS
@@ -39,6 +42,8 @@ def films_of_pattern(
         raise SettingError(f"There is no unit {unit!r}.", "The units are: patient, study, film.")
     workspace.need("films", "ingest ADAPTER SOURCE")
     checked = check_pattern(pattern)
+    if any(name.startswith(schema.CONCEPT) for name in checked):
+        return _films_with_concepts(workspace, checked, split, key, limit)
     stored = {a.column: str(a.code(checked[a.name])) for a in attributes_of(checked, "all")}
     films = workspace.query(
         "coverage/films_of_pattern",
@@ -48,6 +53,18 @@ def films_of_pattern(
         limit=limit if unit == "film" else 2**31 - 1,
     )
     return films.drop_duplicates(key).head(limit).reset_index(drop=True)
+
+
+def _films_with_concepts(
+    workspace: Workspace, pattern: Pattern, split: str | None, key: str, limit: int
+) -> pd.DataFrame:
+    """`films_of_pattern` where reports have a say: concepts are columns of the frame, not of the table."""
+    frame = load_rows(workspace, split or "all")
+    kept = frame[filters.mask(frame, {name: (value,) for name, value in pattern.items()})]
+    order = ["on_disk", "subject_id", "study_id", "dicom_id"]
+    kept = kept.sort_values(order, ascending=[False, True, True, True]).drop_duplicates(key).head(limit)
+    films = workspace.query("coverage/films_by_id", ids=kept["dicom_id"].tolist())
+    return films.set_index("dicom_id", drop=False).loc[kept["dicom_id"]].reset_index(drop=True)
 
 
 def nearest_source_films(workspace: Workspace, pattern: Pattern, limit: int = 200) -> pd.DataFrame:
@@ -62,7 +79,9 @@ def nearest_source_films(workspace: Workspace, pattern: Pattern, limit: int = 20
     checked = check_pattern(pattern)
     frame = load_rows(workspace, "all")
     races = sorted({*frame["race"].unique(), *([checked["race"]] if "race" in checked else [])})
-    reach = Reach(frame, attributes_of(checked, "all", races))
+    related = related_findings(workspace)
+    check_concepts(checked, related)
+    reach = Reach(frame, attributes_of(checked, "all", races, related))
     films = reach.films_of(checked)
     if not len(films):
         return films

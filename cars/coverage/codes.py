@@ -13,6 +13,7 @@ from .. import schema
 from ..errors import SettingError
 from ..workspace import Workspace
 from .attributes import attribute_names
+from .concepts import check_concepts, concepts_in
 from .rows import PatternCounter, distinct, load_rows
 
 #: The order in which a group's values are listed; others follow by name, unknown last.
@@ -23,6 +24,8 @@ ORDER: dict[str, tuple[str, ...]] = {
     "split": schema.SPLITS,
 }
 GROUPS: tuple[str, ...] = ("view", "sex", "age_band", "race", "split")
+#: Code → word of a concept's column, ascending.
+CONCEPT_WORDS = dict(sorted({schema.NO_REPORT: "no report", **schema.FINDING_VALUES}.items()))
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class FilmCodes:
 
     dicom_id: (films,) str. on_disk, synthetic: (films,) bool. patient, study: (films,) int32, each one's films side by
     side. findings: (films, 14) int8 as the films table stores them, in schema.FINDINGS' order. words: group →
-    its values in order. groups: group → (films,) int16, which of them.
+    its values in order; concepts (“concept:NAME”) are groups, too. groups: group → (films,) int16, which of them.
     """
 
     dicom_id: np.ndarray
@@ -56,6 +59,10 @@ class FilmCodes:
             place = np.array([ordered.index(v) for v in values], dtype=np.int16)
             words[name] = tuple(ordered)
             groups[name] = place[codes] if len(values) else np.zeros(0, dtype=np.int16)
+        for name in concepts_in(frame):
+            codes = frame[schema.concept_column(name)].to_numpy()
+            words[schema.CONCEPT + name] = tuple(CONCEPT_WORDS.values())
+            groups[schema.CONCEPT + name] = np.searchsorted(list(CONCEPT_WORDS), codes).astype(np.int16)
         findings = np.empty((len(frame), len(schema.FINDINGS)), dtype=np.int8, order="F")
         for k, column in enumerate(schema.COLUMN_OF.values()):
             findings[:, k] = frame[column].to_numpy()
@@ -73,9 +80,10 @@ class FilmCodes:
 
         Raises: SettingError for an unknown attribute.
         """
+        check_concepts(conditions, (name.removeprefix(schema.CONCEPT) for name in self.groups if name not in GROUPS))
         kept = np.ones(len(self), dtype=bool)
         for name, values in conditions.items():
-            if name in GROUPS:
+            if name in self.groups:
                 allowed = [self.words[name].index(v) for v in values if v in self.words[name]]
                 kept &= np.isin(self.groups[name], allowed)
             else:

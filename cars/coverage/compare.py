@@ -8,8 +8,9 @@ from typing import Any
 
 from ..workspace import Workspace
 from . import filters
-from .attributes import attribute_names, attributes_of
-from .rows import Pattern, PatternCounter, Rows, gap_id, in_split, load_rows, narrowed
+from .attributes import attributes_of
+from .concepts import related_findings
+from .rows import Pattern, PatternCounter, Rows, gap_id, in_split, load_rows, names_of, narrowed
 from .rules import rules_of, why_impossible
 from .search import search_rows, threshold_of
 from .sentences import sentence
@@ -34,11 +35,12 @@ def before_after(workspace: Workspace, settings: GapsSettings | None = None) -> 
     Raises: WorkspaceError before `ingest`; SettingError for a wrong attribute or rule.
     """
     settings = dataclasses.replace(settings or GapsSettings(), split="train")
-    names, rules = attribute_names(settings.attributes), rules_of(workspace)
+    names, rules = names_of(workspace, settings.attributes), rules_of(workspace)
     everything = load_rows(workspace, "all", include_synthetic=True)
     conditions = filters.parse(settings.where)
     # both sides share one domain of races, so that their shares can be compared
-    attributes = narrowed(attributes_of(names, settings.values, everything["race"].unique()), conditions)
+    domain = everything["race"].unique(), related_findings(workspace)
+    attributes = narrowed(attributes_of(names, settings.values, *domain), conditions)
     train = in_split(everything[filters.mask(everything, conditions)], "train")
     real = train[train["origin"] == "real"].reset_index(drop=True)
     made = train[train["origin"] != "real"]

@@ -1,6 +1,6 @@
 """Which films a view or a search is about: conditions on attributes, as text that a URL or workspace.toml can hold.
 
-    view:PA,AP; sex:F; Edema:present
+    view:PA,AP; sex:F; Edema:present; concept:effusion:absent
 
 Conditions on different attributes must all hold; the values of one attribute are alternatives. The empty text is every
 film.
@@ -16,7 +16,8 @@ import pandas as pd
 
 from .. import schema
 from ..errors import SettingError
-from .attributes import attribute_names
+from .attributes import attribute_names, column_of, is_coded
+from .concepts import check_concepts, concepts_in
 
 #: What `text_of` leaves as it is in a value, beside letters and digits.
 PLAIN = " /+–()'"
@@ -37,14 +38,16 @@ def parse(text: str) -> Conditions:
     """
     found: dict[str, list[str]] = {}
     for part in filter(None, (p.strip() for p in text.split(";"))):
-        name, colon, values = part.partition(":")
+        prefix = schema.CONCEPT if part.startswith(schema.CONCEPT) else ""
+        name, colon, values = part.removeprefix(prefix).partition(":")
+        name = prefix + name
         chosen = [unquote(v.strip()) for v in values.split(",") if v.strip()]
         if not colon or not chosen:
             raise SettingError(f"{part!r} is no condition.", "Write attribute:value,value; attribute:value.")
-        names = attribute_names([name]) if name.strip() != "findings" else ()
+        names = attribute_names([name]) if name.strip() not in ("findings", "concepts") else ()
         if len(names) != 1:
             raise SettingError(f"{part!r} is no condition.", "Name one attribute, or one finding.")
-        allowed = tuple(schema.FINDING_CODES) if names[0] in schema.COLUMN_OF else WORDS.get(names[0], ())
+        allowed = tuple(schema.FINDING_CODES) if is_coded(names[0]) else WORDS.get(names[0], ())
         for value in chosen:
             if allowed and value not in allowed:
                 raise SettingError(f"{part!r} is no condition.", f"Values of {names[0]}: {', '.join(allowed)}.")
@@ -58,13 +61,17 @@ def text_of(conditions: Mapping[str, tuple[str, ...]]) -> str:
 
 
 def mask(frame: pd.DataFrame, conditions: Mapping[str, tuple[str, ...]]) -> np.ndarray:
-    """(films,) bool: the rows of a frame with the films table's columns that meet every condition."""
+    """(films,) bool: the rows of a frame with the films table's columns that meet every condition.
+
+    Raises: SettingError for a concept that the frame has no column for.
+    """
+    check_concepts(conditions, concepts_in(frame))
     kept = np.ones(len(frame), dtype=bool)
     for name, values in conditions.items():
         (canonical,) = attribute_names([name])
-        if canonical in schema.COLUMN_OF:
+        if is_coded(canonical):
             codes = [schema.FINDING_CODES[value] for value in values]
-            kept &= frame[schema.COLUMN_OF[canonical]].isin(codes).to_numpy()
+            kept &= frame[column_of(canonical)].isin(codes).to_numpy()
         else:
             kept &= frame[canonical].isin(list(values)).to_numpy()
     return kept

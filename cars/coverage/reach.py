@@ -1,6 +1,7 @@
 """Which gaps an edit can fill: train films on disk that are one or two edited findings away from a pattern.
 
-An edit changes findings, never sex, age, view or race. Sources are frontal train films that lie on disk, of patients
+An edit changes findings, never sex, age, view or race, nor what a report says: a concept that speaks of an edited finding
+is unknown afterwards, so an edit never makes one true. Sources are frontal train films that lie on disk, of patients
 without any validation or test film. What an edit does to the labels, and on which films it can be made, is in
 `cars.edits`, for the plan as well.
 """
@@ -15,6 +16,7 @@ import pandas as pd
 from .. import schema
 from ..edits import NO_FINDING, POSITION, Change, allowed, changes_towards, edit_sets, labels_after
 from .attributes import Attribute
+from .concepts import touches
 from .rows import Pattern, PatternCounter, Rows, positions
 
 COLUMNS = [schema.COLUMN_OF[f] for f in schema.FINDINGS]
@@ -73,8 +75,16 @@ class Reach:
                 if a in POSITION and changed[POSITION[a]]
             }
             bitmaps = self._packed(np.array([possible, *(after[:, at] == code for at, code in codes.values())]))
-            self._edits[edit] = bitmaps[0], dict(zip(codes, bitmaps[1:], strict=True))
+            unknown = np.zeros_like(bitmaps[0])
+            self._edits[edit] = bitmaps[0], {
+                **dict(zip(codes, bitmaps[1:], strict=True)), **dict.fromkeys(self._open_after(edit), unknown),
+            }  # fmt: skip
         return self._edits[edit]
+
+    def _open_after(self, edit: tuple[Change, ...]) -> list[int]:
+        """The items of concepts that speak of an edited finding: no film is known to carry them afterwards."""
+        attributes = [self.attributes[a] for a in self.items.attribute_of_item]
+        return [n for n, a in enumerate(attributes) if a.is_concept and any(touches(f, a.related) for f, _ in edit)]
 
     def _packed(self, rows: np.ndarray) -> np.ndarray:
         """(rows, films) bool → (rows, words) uint64, as PatternCounter packs them."""

@@ -14,17 +14,19 @@ from functools import cached_property, lru_cache
 import numpy as np
 import pandas as pd
 
+from .. import schema
 from ..errors import SettingError
 from ..provenance import digest
 from ..workspace import Workspace
 from . import filters
 from .attributes import Attribute, attribute_names, attributes_of
+from .concepts import Related, check_concepts, related_findings, with_concepts
 from .mups import Bags, make_bags, pack
 from .settings import GapsSettings
 
 Pattern = dict[str, str]
 #: Tables that the rows are made from.
-INPUTS = ("films", "edits")
+INPUTS = ("films", "concepts", "edits")
 #: How many tables of films, selections of them, and packed selections stay in memory.
 FRAMES_KEPT, SELECTIONS_KEPT, ROWS_KEPT = 2, 5, 10
 
@@ -41,6 +43,7 @@ def gap_id(pattern: Pattern, where: str = "") -> str:
 
 def load_rows(workspace: Workspace, split: str = "all", include_synthetic: bool = False) -> pd.DataFrame:
     """One row a film, sorted by patient and study: ids, split, on_disk, origin, view, sex, age_band, race, 14 findings.
+    After `cars concepts` also one column for each concept.
 
     Args:
         split: train, validate, test, none, or all.
@@ -64,7 +67,7 @@ def _stamp(workspace: Workspace, made: bool) -> str:
     """What the rows would be read from now; another value means that they must be read again."""
     parts = [
         (str(part), part.stat().st_size, part.stat().st_mtime_ns)
-        for table in (INPUTS if made else INPUTS[:1])
+        for table in (INPUTS if made else INPUTS[:2])
         for part in workspace.parts(table)
     ]
     return digest(parts, workspace.records.latest_decisions().to_dict("records") if made else [])
@@ -80,6 +83,7 @@ def _frame(path: str, stamp: str, made: bool) -> pd.DataFrame:
             edits = workspace.query("coverage/synthetic_rows", connection, split="all")
             if len(edits):
                 frame = pd.concat([frame, edits], ignore_index=True)
+        frame = with_concepts(frame, workspace, connection)
     # "study" and "patient" as numbers: comparing 377,110 strings once is enough
     frame["patient"] = pd.factorize(frame["subject_id"])[0]
     frame["study"] = pd.factorize(frame["study_id"])[0]
@@ -98,11 +102,12 @@ class Rows:
 
     @classmethod
     def of(
-        cls, frame: pd.DataFrame, names: Iterable[str], values: str = "present", domain: pd.DataFrame | None = None
-    ) -> Rows:
+        cls, frame: pd.DataFrame, names: Iterable[str], values: str = "present", domain: pd.DataFrame | None = None,
+        related: Related | None = None,
+    ) -> Rows:  # fmt: skip
         """The rows of a frame. `domain`: the frame whose race groups are searched for, by default the same one."""
         races = (frame if domain is None else domain)["race"].unique()
-        return cls(frame, attributes_of(names, values, races))
+        return cls(frame, attributes_of(names, values, races, related or {}))
 
     @cached_property
     def items(self) -> list[tuple[str, str]]:
@@ -126,10 +131,10 @@ class Rows:
         n = 0
         for a in self.attributes:
             values = self.frame[a.column].to_numpy()
-            if not a.is_finding:
+            if not a.is_coded:
                 values = pd.Index(a.values, dtype="str").get_indexer(pd.Index(values))
             for k, value in enumerate(a.values):
-                member[:, n] = values == (a.code(value) if a.is_finding else k)
+                member[:, n] = values == (a.code(value) if a.is_coded else k)
                 n += 1
         return member
 
@@ -164,11 +169,19 @@ def rows_of(workspace: Workspace, settings: GapsSettings, split: str | None = No
     """
     workspace.need("films", "ingest ADAPTER SOURCE")
     made = settings.include_synthetic and workspace.has("edits")
-    names, conditions = attribute_names(settings.attributes), filters.parse(settings.where)
+    names, conditions = names_of(workspace, settings.attributes), filters.parse(settings.where)
     return _rows(
         str(workspace.path), _stamp(workspace, made), made, split or settings.split, names, settings.values,
         tuple(conditions.items()),
     )  # fmt: skip
+
+
+def names_of(workspace: Workspace, attributes: str) -> tuple[str, ...]:
+    """`attribute_names` with the concepts of the workspace. Raises: SettingError, also for one that it lacks."""
+    known = tuple(related_findings(workspace))
+    names = attribute_names(attributes, known or schema.CONCEPTS)
+    check_concepts(names, known)
+    return names
 
 
 @lru_cache(maxsize=ROWS_KEPT)
@@ -176,8 +189,8 @@ def _rows(
     path: str, stamp: str, made: bool, split: str, names: tuple[str, ...], values: str,
     conditions: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> Rows:  # fmt: skip
-    races = _frame(path, stamp, made)["race"].unique()
-    attributes = narrowed(attributes_of(names, values, races), dict(conditions))
+    races, related = _frame(path, stamp, made)["race"].unique(), related_findings(Workspace(path))
+    attributes = narrowed(attributes_of(names, values, races, related), dict(conditions))
     return Rows(_selection(path, stamp, made, split, conditions), attributes)
 
 

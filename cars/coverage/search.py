@@ -20,7 +20,7 @@ from .expected import FEWEST_FOR_PRIOR, MOST_FOR_PRIOR, VAGUE, Items, fit_prior,
 from .mups import MOST_FREQUENT, Search, find_mups, items_of
 from .rank import RankSettings, ranked, weights_of
 from .reach import Reach, edits_of
-from .rows import PatternCounter, Rows, gap_id, load_rows, pattern_text, rows_of
+from .rows import INPUTS, PatternCounter, Rows, gap_id, load_rows, pattern_text, rows_of
 from .rules import Rule, rules_of, why_impossible
 from .sentences import sentence
 from .sets import with_set
@@ -142,8 +142,8 @@ def filtered(frame: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def table_fingerprint(workspace: Workspace) -> list[Any]:
-    """What the gaps were computed from: the parts of films and edits, and the decisions."""
-    parts = [(table, part.name, part.stat().st_size) for table in ("films", "edits") for part in workspace.parts(table)]
+    """What the gaps were computed from: the parts of films, concepts and edits, and the decisions."""
+    parts = [(table, part.name, part.stat().st_size) for table in INPUTS for part in workspace.parts(table)]
     return [*parts, workspace.records.latest_decisions().to_dict("records")]
 
 

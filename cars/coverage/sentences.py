@@ -8,6 +8,13 @@ from .. import schema
 
 PEOPLE = {"F": "women", "M": "men", "": "patients"}
 CHILDREN = {"F": "girls", "M": "boys", "": "patients"}
+#: value of a concept → what the report does with it
+REPORT_WORDS = {"present": "names", "absent": "denies", "uncertain": "leaves open", "not mentioned": "does not mention"}
+UNREMARKABLE_WORDS = {
+    "present": "calls the chest unremarkable", "absent": "does not call the chest unremarkable",
+    "uncertain": "leaves open whether the chest is unremarkable",
+    "not mentioned": "does not say whether the chest is unremarkable",
+}  # fmt: skip
 PLURALS = {"patient": "patients", "study": "studies", "film": "films"}
 
 
@@ -51,7 +58,21 @@ def describe(pattern: Mapping[str, str]) -> str:
     if "view" in pattern:
         article = "an" if pattern["view"] == "AP" else "a"
         words += f" on {article} {pattern['view']} film"
-    return words
+    said = _said(pattern)
+    return f"{words}{' ' if words in PEOPLE.values() else ', '}whose report {said}" if said else words
+
+
+def _said(pattern: Mapping[str, str]) -> str:
+    """What the report says: "names effusion and opacity, denies mass"."""
+    parts = []
+    for value, verb in REPORT_WORDS.items():
+        said = [name for name, v in pattern.items() if name.startswith(schema.CONCEPT) and v == value]
+        names = [name.removeprefix(schema.CONCEPT) for name in said]
+        if names == ["unremarkable"]:
+            parts.append(UNREMARKABLE_WORDS[value])
+        elif names:
+            parts.append(f"{verb} {_list(names)}")
+    return ", ".join(parts)
 
 
 def _name(finding: str, value: str) -> str:

@@ -17,11 +17,11 @@ class GapsSettings:
 
     attributes: str = setting(
         "sex,age_band,view,findings",
-        "Attributes that patterns combine: sex, age_band, view, race, a finding, or `findings` for all 14.",
+        "Attributes that patterns combine: sex, age_band, view, race, a finding, findings, concept:NAME, concepts.",
     )
     values: str = setting(
         "present",
-        "Finding values that form patterns: present; with absent or uncertain beside it; or all three.",
+        "Values of findings and concepts that form patterns: present; absent or uncertain beside it; or all three.",
         choices=VALUES,
     )
     max_order: int = setting(3, "Most attributes in one pattern.", minimum=1, maximum=18)

@@ -60,7 +60,7 @@ class Phantom(MimicCxrJpg):
     terms = "Computed from a parametric thorax: no patient is behind any film, date or label. Not for clinical use."
     citation = "CARS phantom (cars.phantom of this software)."
     patient_derived = False
-    options = ("limit", "workers")
+    options = ("limit", "workers", "reports")
     name = "phantom"
 
     def files(self, source: str, workspace: Workspace, **options: Any) -> list[Path]:
@@ -68,7 +68,7 @@ class Phantom(MimicCxrJpg):
         return [*super().files(str(root), workspace), root / "phantom.json", root / "truth.jsonl.gz"]
 
     def read(self, source: str, workspace: Workspace, progress: Progress = silent, **options: Any) -> Iterator[Batch]:
-        """See Adapter.read. Options: limit; workers, that draw films. Drawing goes on where it was stopped."""
+        """See Adapter.read. Options: limit; reports; workers, that draw films. Drawing goes on where it was stopped."""
         root = tree_of(source, workspace)
         drawing, reading = part_of(progress, 0.0, 0.95), part_of(progress, 0.95, 1.0)
         if _is_recipe(source):
@@ -78,4 +78,5 @@ class Phantom(MimicCxrJpg):
             values = parse(source)
             workers = options.get("workers") or default_workers()
             write_tree(root, values["n"], values["seed"], values["size"], workers=workers, progress=drawing)
-        yield from super().read(str(root), workspace, reading, limit=options.get("limit"))
+        rest = {name: options.get(name) for name in ("limit", "reports")}
+        yield from super().read(str(root), workspace, reading, **rest)

@@ -21,6 +21,7 @@ from PIL import Image
 from cars.errors import DataError, SettingError
 from cars.phantom.population import Row, sample_population
 from cars.phantom.render import render
+from cars.phantom.reports import report_of
 from cars.phantom.spec import FilmSpec
 from cars.schema import FINDINGS
 
@@ -37,7 +38,7 @@ Synthetic phantom radiographs. No patient is behind any of them.
 Every film was computed from a parametric thorax by CARS (cars.phantom); persons, dates, races and reports' labels are
 made up. The folder follows the layout of MIMIC-CXR-JPG so that the same tools read it; it holds no MIMIC data.
 
-files/                               films, 8-bit grey JPEG, {size} x {size}
+files/                               films, 8-bit grey JPEG, {size} x {size}; beside each study its report, s*.txt
 mimic-cxr-2.0.0-*.csv.gz             metadata, split and labels as that data set has them, with report-like noise
 hosp/patients.csv.gz, admissions.csv.gz   sex, age and race in MIMIC-IV's form
 truth.jsonl.gz                       dicom_id and the film's recipe: what is really drawn, and where
@@ -74,6 +75,7 @@ def write_tree(
     _claim(folder, settings)
     rows = sample_population(n_films, seed)
     _write_tables(folder, rows, settings)
+    _write_reports(folder, rows)
     missing = [(str(folder / film_path(row)), row.spec, size) for row in rows if not (folder / film_path(row)).exists()]
     done = len(rows) - len(missing)
     report = progress or (lambda done, total, message: None)
@@ -191,6 +193,18 @@ def _write_tables(folder: Path, rows: list[Row], settings: dict) -> None:
     )
     _replace(folder / "truth.jsonl.gz", gzip.compress(truth.encode(), compresslevel=6, mtime=0))
     _replace(folder / "README.txt", README.format(**settings).encode())
+
+
+def _write_reports(folder: Path, rows: list[Row]) -> None:
+    """A report for each study that has none yet. It follows from the labels, so it needs no recipe of its own."""
+    for row in {row.study_id: row for row in rows}.values():
+        path = folder / film_path(row).rsplit("/", 1)[0]
+        path = path.with_name(path.name + ".txt")
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            temporary.write_text(report_of(row.study_id, row.labels, row.view), encoding="utf-8")
+            os.replace(temporary, path)
 
 
 def _render_all(jobs: list[tuple[str, FilmSpec, int]], workers: int) -> Iterable[int]:

@@ -125,7 +125,7 @@ def test_overview_has_one_next_step(show: Show, workspace_copy: Workspace) -> No
 def test_the_demo_is_queued_as_a_chain(show: Show, empty: Workspace) -> None:
     press(show(empty), "Build the demo")
     chain = submitted(empty)
-    assert [job.verb for job in chain][:3] == ["ingest", "embed", "gaps"]
+    assert [job.verb for job in chain][:3] == ["ingest", "concepts", "embed"]
     assert chain[1].after == chain[0].job_id
 
 
