@@ -34,7 +34,7 @@ def _chosen(key: tuple[str, ...], where: str, split: str, synthetic: bool) -> co
 
 def key_of(workspace: Workspace, synthetic: bool = False) -> tuple[str, ...]:
     """What the films were read from; a decision on an edit changes it where synthetic films count."""
-    key = stamp(workspace, "films", *(("edits",) if synthetic else ()))
+    key = stamp(workspace, "films", "concepts", *(("edits",) if synthetic else ()))
     return (*key, workspace.records.latest_decisions().to_json()) if synthetic else key
 
 
@@ -60,7 +60,7 @@ def values_of(workspace: Workspace) -> dict[str, tuple[str, ...]]:
 def _read_widgets(names: Sequence[str]) -> None:
     """Make what the filter's widgets say the filter."""
     conditions: dict[str, list[str]] = {name: st.session_state.get(f"filter-{name}", []) for name in names}
-    for text in st.session_state.get("filter-findings", []):
+    for text in [*st.session_state.get("filter-findings", []), *st.session_state.get("filter-concepts", [])]:
         finding, value = text.rsplit(": ", 1)
         conditions.setdefault(finding, []).append(value)
     _state.set_where(conditions)
@@ -71,6 +71,9 @@ def _fill_widgets(conditions: Mapping[str, Sequence[str]], names: Sequence[str])
         st.session_state[f"filter-{name}"] = list(conditions.get(name, ()))
     st.session_state["filter-findings"] = [
         f"{name}: {value}" for name, values in conditions.items() if name in schema.COLUMN_OF for value in values
+    ]
+    st.session_state["filter-concepts"] = [
+        f"{name}: {value}" for name, values in conditions.items() if name.startswith(schema.CONCEPT) for value in values
     ]
 
 
@@ -98,6 +101,13 @@ def filter_bar(workspace: Workspace) -> None:
                 "Findings", FINDING_VALUES, key="filter-findings", placeholder="Any", on_change=_read_widgets,
                 args=(names,), help="Values of one finding are alternatives; different findings must all hold.",
             )  # fmt: skip
+            if said := [name for name in all_films(workspace).words if name.startswith(schema.CONCEPT)]:
+                st.multiselect(
+                    "Reports say", [f"{name}: {value}" for name in said for value in schema.FINDING_CODES],
+                    key="filter-concepts", placeholder="Any", on_change=_read_widgets, args=(names,),
+                    format_func=lambda text: text.removeprefix(schema.CONCEPT),
+                    help="Concepts that were read from the reports.",
+                )  # fmt: skip
         with st.popover("Saved sets", icon=":material/bookmark:"):
             saved_sets(workspace)
         for name, values in conditions.items():

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from cars import coverage, plots
+from cars import coverage, plots, schema
 from cars.coverage.sentences import describe
 from cars.workspace import Workspace
 from pages._common import (
@@ -51,7 +51,8 @@ def controls(workspace: Workspace, found: bool) -> None:
     if start is None:
         return
     with st.expander("What counts as a gap", expanded=not found):
-        attributes = multiple("Attributes", ATTRIBUTES, start.attributes, "gaps-attributes", "What patterns combine.")
+        offered = [*ATTRIBUTES, *(["concepts"] if workspace.has("concepts") else [])]
+        attributes = multiple("Attributes", offered, start.attributes, "gaps-attributes", "What patterns combine.")
         left, middle, right = st.columns(3)
         with left:
             chosen = setting_widgets("gaps", start, ["threshold", "unit"])
@@ -117,6 +118,8 @@ def one_gap(workspace: Workspace, gap: pd.Series) -> None:
             f"{gap['test_films']:,} test films match, so that many judge a model on it. "
             f"{gap['reachable']:,} train films are one finding edit away."
         )
+        if any(name.startswith(schema.CONCEPT) for name in pattern):
+            st.caption("What a report says is never edited: only findings are, in films whose report says so already.")
         if gap["editable"] and gap["reachable"]:
             if st.button("Plan edits for this gap", type="primary", key="plan-this"):
                 st.session_state["chosen-gaps"] = [gap["gap_id"]]
