@@ -119,8 +119,8 @@ def one_gap(workspace: Workspace, gap: pd.Series) -> None:
             f"{gap['reachable']:,} train films are one finding edit away."
         )
         if any(name.startswith(schema.CONCEPT) for name in pattern):
-            st.caption("What a report says is never edited: only findings are, in films whose report says so already.")
-        if gap["editable"] and gap["reachable"]:
+            st.info("No edit can fill this gap: it names what a report says, and an edited film has none.")
+        elif gap["editable"] and gap["reachable"]:
             if st.button("Plan edits for this gap", type="primary", key="plan-this"):
                 st.session_state["chosen-gaps"] = [gap["gap_id"]]
                 st.switch_page("pages/synthesise.py")

@@ -1,9 +1,9 @@
 """Which gaps an edit can fill: train films on disk that are one or two edited findings away from a pattern.
 
-An edit changes findings, never sex, age, view or race, nor what a report says: a concept that speaks of an edited finding
-is unknown afterwards, so an edit never makes one true. Sources are frontal train films that lie on disk, of patients
-without any validation or test film. What an edit does to the labels, and on which films it can be made, is in
-`cars.edits`, for the plan as well.
+An edit changes findings, never sex, age, view or race. Nor does it change what a report says, and nobody has written
+one on an edited film, so a pattern with a concept is never reached. Sources are frontal train films that lie on disk,
+of patients without any validation or test film. What an edit does to the labels, and on which films it can be made, is
+in `cars.edits`, for the plan as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import pandas as pd
 from .. import schema
 from ..edits import NO_FINDING, POSITION, Change, allowed, changes_towards, edit_sets, labels_after
 from .attributes import Attribute
-from .concepts import touches
 from .rows import Pattern, PatternCounter, Rows, positions
 
 COLUMNS = [schema.COLUMN_OF[f] for f in schema.FINDINGS]
@@ -26,7 +25,11 @@ MOST_EDITS = 2
 
 def edits_of(pattern: Pattern) -> list[Change]:
     """The single changes that could help a film match: (finding, insert or delete); empty where no edit can."""
-    return changes_towards(pattern)
+    return [] if _names_concept(pattern) else changes_towards(pattern)
+
+
+def _names_concept(pattern: Pattern) -> bool:
+    return any(name.startswith(schema.CONCEPT) for name in pattern)
 
 
 def sources(frame: pd.DataFrame) -> pd.DataFrame:
@@ -75,16 +78,8 @@ class Reach:
                 if a in POSITION and changed[POSITION[a]]
             }
             bitmaps = self._packed(np.array([possible, *(after[:, at] == code for at, code in codes.values())]))
-            unknown = np.zeros_like(bitmaps[0])
-            self._edits[edit] = bitmaps[0], {
-                **dict(zip(codes, bitmaps[1:], strict=True)), **dict.fromkeys(self._open_after(edit), unknown),
-            }  # fmt: skip
+            self._edits[edit] = bitmaps[0], dict(zip(codes, bitmaps[1:], strict=True))
         return self._edits[edit]
-
-    def _open_after(self, edit: tuple[Change, ...]) -> list[int]:
-        """The items of concepts that speak of an edited finding: no film is known to carry them afterwards."""
-        attributes = [self.attributes[a] for a in self.items.attribute_of_item]
-        return [n for n, a in enumerate(attributes) if a.is_concept and any(touches(f, a.related) for f, _ in edit)]
 
     def _packed(self, rows: np.ndarray) -> np.ndarray:
         """(rows, films) bool → (rows, words) uint64, as PatternCounter packs them."""
@@ -107,7 +102,7 @@ class Reach:
         found: list[list[tuple[tuple[Change, ...], np.ndarray]]] = [[] for _ in range(most)]
         if not done.any() and not self.before.bitmap([i for i in items if not self._is_finding(i)]).any():
             return found  # nobody has what an edit never changes
-        edits = edit_sets(changes_towards(pattern), most)
+        edits = edit_sets(edits_of(pattern), most)
         for size, those in enumerate(found, start=1):
             those += [(edit, self._after(edit, items) & ~done) for edit in edits if len(edit) == size]
             for _, films in those:

@@ -25,7 +25,7 @@ from ..edits import allowed
 from ..errors import SettingError, WorkspaceError
 from ..progress import Progress, part_of, silent
 from ..provenance import digest
-from ..schema import EDITABLE, FINDING_CODES, FINDING_OF, FINDINGS, NOT_MENTIONED, column
+from ..schema import CONCEPT, EDITABLE, FINDING_CODES, FINDING_OF, FINDINGS, NOT_MENTIONED, column
 from ..workspace import Workspace
 from .cost import cost_of, tried_of, weights_of
 from .data import refuse_other_splits
@@ -191,6 +191,11 @@ def _filter_of(workspace: Workspace) -> dict[str, tuple[Any, ...]]:
     if version is None or not note.exists():
         return {}
     where = json.loads(note.read_text(encoding="utf-8"))["settings"].get("where", "")
+    if CONCEPT in where:
+        raise SettingError(
+            f"The gaps were counted where {where}, and no report tells whether an edited film is such a one.",
+            "Run `cars gaps` without a filter on concepts, then plan.",
+        )
     found: dict[str, tuple[Any, ...]] = {}
     for part in filter(None, (p.strip() for p in where.split(";"))):
         name, _, values = part.partition(":")
