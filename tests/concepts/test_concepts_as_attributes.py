@@ -239,6 +239,6 @@ def test_the_plan_refuses_what_it_cannot_keep(tmp_path):
     from cars.synth import PlanSettings, plan
 
     workspace = made(tmp_path / "ws")
-    gaps(workspace, GapsSettings(attributes="sex,Edema", threshold=50, where="concept:mass:present"))
+    gaps(workspace, GapsSettings(attributes="findings", threshold=5, where="concept:mass:present"))
     with pytest.raises(SettingError, match="concept:mass:present"):
         plan(workspace, PlanSettings())
