@@ -42,9 +42,8 @@ class ShardedArray:
 
     dtype = np.dtype(np.float16)
 
-    def __init__(self, folder: Path, shards: np.ndarray, rows: np.ndarray, dim: int) -> None:
-        self.names, self.shard = np.unique(shards.astype(object), return_inverse=True)
-        self.row = rows
+    def __init__(self, folder: Path, names: np.ndarray, shard: np.ndarray, rows: np.ndarray, dim: int) -> None:
+        self.names, self.shard, self.row = names, shard, rows
         self.shape = (len(rows), dim)
         self._maps = {n: np.load(folder / f"{name}.npy", mmap_mode="r") for n, name in enumerate(self.names)}
 
@@ -95,25 +94,41 @@ def read_embeddings(workspace: Workspace, folder: Path | None = None) -> tuple[n
 
     Raises: WorkspaceError when no films have been embedded.
     """
+    place, array = _read(workspace, folder)
+    return place.to_numpy(), array
+
+
+def _read(workspace: Workspace, folder: Path | None = None) -> tuple[pd.Index, ShardedArray]:
+    """The ids, which know their rows, and the vectors. The ids stay in memory until rows.parquet is another file."""
     folder = folder or current(workspace)
-    rows = pd.read_parquet(folder / "rows.parquet")
+    stat = (folder / "rows.parquet").stat()
+    place, names, shard, rows = _rows(str(folder), stat.st_mtime_ns, stat.st_ino)
     dim = json.loads((folder / "info.json").read_text(encoding="utf-8"))["dim"]
-    array = ShardedArray(folder, rows["shard"].to_numpy(object), rows["row"].to_numpy(), dim)
-    return rows["dicom_id"].to_numpy(object), array
+    return place, ShardedArray(folder, names, shard, rows, dim)
+
+
+@lru_cache(maxsize=2)
+def _rows(folder: str, modified: int, inode: int) -> tuple[pd.Index, np.ndarray, np.ndarray, np.ndarray]:
+    """(ids, names of the shards, the shard of each id, its row there). modified, inode: only the key of the memory."""
+    table = pd.read_parquet(Path(folder) / "rows.parquet")
+    ids = table["dicom_id"].to_numpy(object)
+    ids.flags.writeable = False  # every caller gets these very ids
+    names, shard = np.unique(table["shard"].to_numpy(object), return_inverse=True)
+    return pd.Index(ids, dtype=object), names, shard, table["row"].to_numpy()
 
 
 def vectors(workspace: Workspace, dicom_ids: Sequence[str]) -> np.ndarray:
     """float32 (N, dim), not normalised, in the order of the ids. Raises: DataError for a film that has no vector."""
-    ids, array = read_embeddings(workspace)
-    return array[_rows_of(ids, dicom_ids)].astype(np.float32)
+    place, array = _read(workspace)
+    return array[_rows_of(place, dicom_ids)].astype(np.float32)
 
 
-def _rows_of(ids: np.ndarray, wanted: Sequence[str]) -> np.ndarray:
-    row = {dicom_id: n for n, dicom_id in enumerate(ids)}
-    missing = next((i for i in wanted if i not in row), None)
-    if missing is not None:
+def _rows_of(place: pd.Index, wanted: Sequence[str]) -> np.ndarray:
+    found = place.get_indexer(pd.Index(list(wanted), dtype=object))
+    if (found < 0).any():
+        missing = list(wanted)[int(np.argmax(found < 0))]
         raise DataError(f"The film {missing!r} has no vector.", "Embed again, or look at the films that failed.")
-    return np.array([row[i] for i in wanted], np.int64)
+    return found.astype(np.int64)
 
 
 def encoder(workspace: Workspace, device: str = "auto") -> Any:
@@ -280,14 +295,14 @@ def nearest(workspace: Workspace, dicom_ids: Sequence[str], k: int = 12) -> pd.D
 
     Raises: DataError for a film that has no vector; WorkspaceError when none has.
     """
-    ids, array = read_embeddings(workspace)
-    own = _rows_of(ids, dicom_ids)
+    place, array = _read(workspace)
+    own = _rows_of(place, dicom_ids)
     found: list[tuple[str, int, str, float]] = []
     if len(own):
         similarity, rows = search(workspace, array[own].astype(np.float32), k + 1)
         for n, row in enumerate(own):
             others = [(s, r) for s, r in zip(similarity[n], rows[n]) if r not in (row, -1)][:k]
-            found += [(dicom_ids[n], rank, ids[r], float(s)) for rank, (s, r) in enumerate(others, 1)]
+            found += [(dicom_ids[n], rank, place[r], float(s)) for rank, (s, r) in enumerate(others, 1)]
     return pd.DataFrame(found, columns=["query", "rank", "dicom_id", "similarity"])
 
 

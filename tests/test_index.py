@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,24 @@ def test_reads_what_was_written(workspace, values):
     np.testing.assert_array_equal(array[np.arange(400) % 7 == 0], values[::7])
     np.testing.assert_array_equal(np.concatenate([block for _, block in array.blocks(64)]), values)
     np.testing.assert_array_equal(index.vectors(workspace, ["d00007", "d00003"]), values[[7, 3]])
+
+
+def test_ids_are_read_once_and_again_when_they_change(workspace, values):
+    fill(workspace, values)
+    first, _ = index.read_embeddings(workspace)
+    assert np.shares_memory(index.read_embeddings(workspace)[0], first)
+    with pytest.raises(ValueError, match="read-only"):
+        first[0] = "another"
+    rows = index.current(workspace) / "rows.parquet"
+    table = pd.read_parquet(rows)
+    table.iloc[::-1].to_parquet(rows.with_name("turned"))
+    os.replace(rows.with_name("turned"), rows)
+    turned, array = index.read_embeddings(workspace)
+    assert list(turned) == list(first)[::-1]
+    np.testing.assert_array_equal(np.asarray(array, np.float32), values[::-1])
+    np.testing.assert_array_equal(index.vectors(workspace, ["d00007"]), values[[7]])
+    with pytest.raises(DataError, match="d99999"):
+        index.vectors(workspace, ["d00007", "d99999"])
 
 
 def test_nearest_is_brute_forces_nearest(workspace, values):

@@ -7,6 +7,7 @@ tables; a question takes milliseconds.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +29,8 @@ MOST_MARKS = 3_000
 #: A lasso of more corners is thinned.
 MOST_CORNERS = 120
 MAPS_KEPT = 2
+#: Gaps that are held against a region.
+MOST_GAPS = 1_000
 
 Window = tuple[float, float, float, float]
 
@@ -289,23 +292,50 @@ def region_gaps(m: FilmMap, gaps: pd.DataFrame, chosen: np.ndarray, limit: int =
     """The gaps that most films of a region match, or miss by one condition: rows of `gaps`, and `in_region`, `near`.
 
     Args:
-        gaps: rows of the table `gaps`, best rank first; at most 500 are looked at. chosen: (films,) bool.
+        gaps: rows of the table `gaps`, best rank first; at most MOST_GAPS are looked at. chosen: (films,) bool.
     """
-    import json
-
-    films = m.films.take(chosen)
-    rows = []
-    for gap in gaps.head(500).itertuples():
-        pattern: Mapping[str, str] = json.loads(str(gap.pattern))
-        try:
-            met = [films.mask({name: (value,)}) for name, value in pattern.items()]
-        except SettingError:  # an attribute that the map does not know
-            continue
-        missed = np.sum([~one for one in met], axis=0)
-        rows.append((gap.gap_id, int((missed == 0).sum()), int((missed == 1).sum())))
+    rows: list[tuple[str, int, int]] = []
+    part: list[tuple[str, dict[str, str]]] = []
+    places: dict[tuple[str, str], int] = {}
+    listed = gaps.head(MOST_GAPS)
+    for gap_id, text in zip(listed["gap_id"], listed["pattern"], strict=True):
+        pattern = json.loads(str(text))
+        if len(places | dict.fromkeys(pattern.items(), 0)) > 64:
+            rows += _met(m.films, part, places, chosen)
+            part, places = [], {}
+        for condition in pattern.items():
+            places.setdefault(condition, len(places))
+        part.append((str(gap_id), pattern))
+    rows += _met(m.films, part, places, chosen)
     found = pd.DataFrame(rows, columns=["gap_id", "in_region", "near"])
     table = gaps.merge(found, on="gap_id")
     return table.sort_values(["in_region", "near", "rank"], ascending=[False, False, True]).head(limit)
+
+
+def _met(
+    films: FilmCodes, gaps: list[tuple[str, dict[str, str]]], places: dict[tuple[str, str], int], chosen: np.ndarray
+) -> list[tuple[str, int, int]]:
+    """(gap_id, films that match, films that miss by one condition) of each gap that has only known attributes.
+
+    places: condition → its bit, at most 64. Films that meet the same conditions are counted once, so that hundreds of
+    gaps cost little more than one.
+    """
+    rows = np.flatnonzero(chosen)
+    words = np.zeros(len(rows), dtype=np.uint64)
+    unknown = set()
+    for (name, value), bit in places.items():
+        try:
+            words |= films.mask({name: (value,)})[rows].astype(np.uint64) << np.uint64(bit)
+        except SettingError:
+            unknown.add(name)
+    kinds, counts = np.unique(words, return_counts=True)
+    found = []
+    for gap_id, pattern in gaps:
+        if not unknown & set(pattern):
+            needed = np.uint64(sum(1 << places[condition] for condition in pattern.items()))
+            missed = np.bitwise_count(~kinds & needed)
+            found.append((gap_id, int(counts[missed == 0].sum()), int(counts[missed == 1].sum())))
+    return found
 
 
 def matches(m: FilmMap, pattern: Mapping[str, str]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,28 @@ def test_gaps_of_a_region_count_matches_and_near_misses(m: filmmap.FilmMap) -> N
     assert found.loc["b", "in_region"] == (pa & women & chosen).sum()
     assert found.loc["b", "near"] == ((pa ^ women) & chosen).sum()
     assert not filmmap.matches(m, {}).any()
+
+
+def test_gaps_of_more_than_64_conditions_are_counted_as_by_a_loop() -> None:
+    rng = np.random.default_rng(4)
+    m = _made(rng.normal(size=300), rng.normal(size=300), rng)
+    conditions = [(f, v) for f in schema.FINDINGS for v in schema.FINDING_CODES]
+    conditions += [("view", v) for v in ("PA", "AP", "lateral")] + [("race", f"r{k}") for k in range(9)]
+    assert len(conditions) > 64
+    patterns = [dict([condition]) for condition in conditions]
+    for _ in range(200):
+        patterns.append(dict(conditions[k] for k in rng.choice(len(conditions), 3, replace=False)))
+    gaps = pd.DataFrame(
+        {"gap_id": [f"g{k}" for k in range(len(patterns))], "rank": range(len(patterns)),
+         "pattern": [json.dumps(p) for p in patterns]}
+    )  # fmt: skip
+    chosen = m.x > 0
+    found = filmmap.region_gaps(m, gaps, chosen, limit=1000).set_index("gap_id")
+    assert len(found) == len(patterns)
+    for k, pattern in enumerate(patterns):
+        missed = sum((~m.films.mask({n: (v,)})).astype(int) for n, v in pattern.items())[chosen]
+        assert found.loc[f"g{k}", "in_region"] == (missed == 0).sum(), pattern
+        assert found.loc[f"g{k}", "near"] == (missed == 1).sum(), pattern
 
 
 def test_colours(m: filmmap.FilmMap) -> None:
