@@ -13,6 +13,7 @@ from pages._coverage_gaps import controls, show_gaps
 from pages._coverage_groups import show_groups
 from pages._coverage_map import show_map
 from pages._coverage_pairs import show_pairs
+from pages._coverage_space import show_space
 from pages._coverage_splits import show_splits
 
 #: The name in the URL → (the words on the page, what draws it); a section takes the workspace.
@@ -23,6 +24,7 @@ SECTIONS = {
     "combinations": ("Combinations", show_combinations),
     "groups": ("Groups", show_groups),
     "splits": ("Splits", show_splits),
+    "space": ("Feature space", show_space),
     "compare": ("Compare", show_compare),
 }
 
@@ -32,7 +34,7 @@ if not workspace.has("films"):
     empty("There are no films in this workspace yet.", "overview", "Read a data set on the page Overview")
 else:
     st.write("Which combinations of findings, view, sex and age this data set lacks, and whether chance explains it.")
-    watch(workspace, "gaps", "embed")
+    watch(workspace, "gaps", "embed", "space")
     _state.place_for_notices()
     with reported():
         filter_bar(workspace)

@@ -133,8 +133,9 @@ def space_words(workspace: Workspace, gap_id: str) -> str | None:
     if not len(table) or not table["n_films"].iloc[0] or np.isnan(table["covered"].iloc[0]):
         return "No film that matches lies in the feature space, so its coverage there is undefined."
     row = table.iloc[0]
+    which = "that match" if row.get("basis", "match") == "match" else "that miss one condition (none matches)"
     return (
-        f"In feature space {row['covered']:.0%} of {amount(int(row['n_films']), 'film')} are covered "
+        f"In feature space {row['covered']:.0%} of {amount(int(row['n_films']), 'test film')} {which} are covered "
         f"({row['low']:.0%} to {row['high']:.0%})."
     )
 

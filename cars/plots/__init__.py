@@ -11,6 +11,7 @@ from .gains import gain_forest, reliability, score_dots, slice_forest
 from .groups import group_panels
 from .map import density_map, point_map
 from .parts import score_bar
+from .space import space_distances, space_shares
 from .splits import tway_panels
 from .upset import upset
 
@@ -34,6 +35,8 @@ __all__ = [
     "share_pairs",
     "short",
     "slice_forest",
+    "space_distances",
+    "space_shares",
     "state_words",
     "tway_panels",
     "upset",
