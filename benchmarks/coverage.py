@@ -33,8 +33,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-# in place of this folder: numba imports a module named coverage, and must not find this file
-sys.path.pop(0)
+# numba imports a module named coverage, and must not find this file
+if Path(sys.path[0]) == Path(__file__).resolve().parent:
+    sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks._deepdiver import Coverage, deepdiver

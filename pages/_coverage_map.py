@@ -20,6 +20,8 @@ from pages._figure import figure
 
 KEY = "map-figure"
 PER_PAGE = 12
+#: What the mouse does → plotly's word. Streamlit tells of a click on a mark only while nothing can be drawn.
+TOOLS = {"box": ("Draw a box", "select"), "lasso": ("Draw a lasso", "lasso"), "click": ("Click a film", "pan")}
 #: A finding is named for a region when its share there is this many times that elsewhere, or the inverse.
 STANDS_OUT = 1.25
 
@@ -111,7 +113,7 @@ def _map(path: str) -> None:
         if film:
             film_panel(workspace, film)
         elif chosen is None:
-            st.caption("Nothing is chosen yet. Draw a box or a lasso around some films, or click one.")
+            st.caption("Nothing is chosen yet. Draw a box or a lasso around some films, or set Mouse to click one.")
 
 
 def draw(workspace: Workspace, m: FilmMap, kept: np.ndarray, focus: dict[str, str]) -> None:
@@ -121,6 +123,8 @@ def draw(workspace: Workspace, m: FilmMap, kept: np.ndarray, focus: dict[str, st
         colour = _state.selectbox(
             "Colour by", list(choices), "colour", "focus" if focus else "films", 300, choices.__getitem__
         )
+        tools = {name: words for name, (words, _) in TOOLS.items()}
+        tool = _state.selectbox("Mouse", list(tools), "tool", "box", 150, tools.__getitem__)
         region = _state.read("region")
         st.button("Zoom into the region", key="map-zoom", disabled=not region, on_click=_zoom)
         st.button(
@@ -137,6 +141,7 @@ def draw(workspace: Workspace, m: FilmMap, kept: np.ndarray, focus: dict[str, st
     options: dict[str, Any] = {"total": len(shown), "source": source_name(workspace)}
     options["focus"] = _marks(m, filmmap.sample(m, window, kept & filmmap.matches(m, focus), 1_000)) if focus else None
     key = key_of()
+    options["tool"] = TOOLS[tool][1]
     with reported():
         # a figure that does not change is not drawn again
         options["region"] = filmmap.parse_region(region) if region and not drawn_here(key) else None

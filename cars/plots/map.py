@@ -21,6 +21,7 @@ TICKS = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
 def density_map(
     found: Density, words: str, window: Window, values: Sequence[str] = (), marks: pd.DataFrame | None = None,
     focus: pd.DataFrame | None = None, region: tuple[str, np.ndarray] | None = None, total: int = 0, source: str = "",
+    tool: str = "select",
 ) -> go.Figure:  # fmt: skip
     """Cells of the map, coloured by how many films they hold, by a share of them, or by their commonest value.
 
@@ -30,6 +31,7 @@ def density_map(
         marks: x, y, row of a sample of films, to be clicked; customdata of a mark is its row. focus: the same of films
             that match the chosen pattern, in `PATTERN_COLOUR`.
         region: kind and corners of a drawn region. total: how many films are counted.
+        tool: what dragging does, plotly's select, lasso or pan.
     """
     figure = go.Figure()
     empty = found.count == 0
@@ -61,12 +63,12 @@ def density_map(
         figure.add_trace(_marks(marks, INK, 4, 0.18, "film, to click"))
     _focus(figure, focus)
     detail = f"{total:,} films{from_source(source)}; a cell's colour: {_small(words)}."
-    return _dress(figure, words, detail, window, region)
+    return _dress(figure, words, detail, window, region, tool)
 
 
 def point_map(
     frame: pd.DataFrame, words: str, window: Window, order: Sequence[str] = (), focus: pd.DataFrame | None = None,
-    region: tuple[str, np.ndarray] | None = None, total: int = 0, source: str = "",
+    region: tuple[str, np.ndarray] | None = None, total: int = 0, source: str = "", tool: str = "select",
 ) -> go.Figure:  # fmt: skip
     """A mark a film.
 
@@ -87,13 +89,14 @@ def point_map(
             figure.add_trace(trace)
     _focus(figure, focus)
     drawn = " Diamonds are synthetic." if frame["synthetic"].any() else ""
-    return _dress(figure, words, f"{total:,} films{from_source(source)}, a mark each.{drawn}", window, region)
+    return _dress(figure, words, f"{total:,} films{from_source(source)}, a mark each.{drawn}", window, region, tool)
 
 
-def _marks(frame: pd.DataFrame, colour: str, size: int, opacity: float, name: str) -> go.Scattergl:
-    return go.Scattergl(
+def _marks(frame: pd.DataFrame, colour: str, size: int, opacity: float, name: str) -> go.Scatter:
+    return go.Scatter(
         x=frame["x"].to_numpy(np.float32), y=frame["y"].to_numpy(np.float32),
-        customdata=frame["row"].to_numpy(np.int32), mode="markers", name=name, showlegend=False, hoverinfo="skip",
+        customdata=frame["row"].to_numpy(np.int32), mode="markers", name=name, showlegend=False,
+        hoverinfo="none",  # nothing is shown, but a click is told; "skip" would swallow it
         marker={"size": size, "color": colour, "opacity": opacity},
         selected={"marker": {"opacity": opacity}}, unselected={"marker": {"opacity": opacity}},
     )  # fmt: skip
@@ -115,11 +118,9 @@ def _small(words: str) -> str:
 
 
 def _dress(
-    figure: go.Figure, words: str, detail: str, window: Window, region: tuple[str, np.ndarray] | None
+    figure: go.Figure, words: str, detail: str, window: Window, region: tuple[str, np.ndarray] | None, tool: str
 ) -> go.Figure:
-    figure = finish(
-        figure, f"Films by similarity: {safe(_small(words))}", f"{detail} Draw a box or lasso, or click a film.", 620
-    )
+    figure = finish(figure, f"Films by similarity: {safe(_small(words))}", detail, 620)
     hidden = {"showticklabels": False, "showgrid": False, "zeroline": False, "fixedrange": True}
     figure.update_xaxes(range=list(window[:2]), **hidden)
     figure.update_yaxes(range=list(window[2:]), **hidden)
@@ -133,6 +134,6 @@ def _dress(
             path = "M" + "L".join(f"{x:.4f},{y:.4f}" for x, y in shape) + "Z"
             figure.add_shape(type="path", path=path, line=line)
     return figure.update_layout(
-        dragmode="select", clickmode="event+select", legend={"itemsizing": "constant"}, plot_bgcolor="#FBFCFD",
+        dragmode=tool, clickmode="event+select", legend={"itemsizing": "constant"}, plot_bgcolor="#FBFCFD",
         selectionrevision=str(window), newselection={"line": {"color": GREY}},
     )  # fmt: skip
