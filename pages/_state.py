@@ -127,14 +127,12 @@ def toggle(label: str, key: str, **options_of_widget: Any) -> bool:
 
 
 def _check(key: str, options: Sequence[str], words: Callable[[str], Any]) -> None:
-    """The URL holds the words that a widget shows; an option's own name is understood as well."""
-    if st.session_state.pop(f"{key}-named", False):
-        # Streamlit drops a name that is not the words from the address; setting the value again writes it there
-        st.session_state[key] = st.session_state[key]
+    """The URL holds the words that a widget shows; an option's own name is understood as well, and made the words at
+    once, since Streamlit drops anything else from the address."""
     asked = st.query_params.get(key)
     if not asked or key in st.session_state or asked in {str(words(o)) for o in options}:
         return
     if asked in options:
-        st.session_state[key], st.session_state[f"{key}-named"] = asked, True
-    else:
-        notice(plain(f"The address asks for {key} = {asked!r}, which is none of: {', '.join(options)}."))
+        st.query_params[key] = str(words(asked))
+        st.rerun()
+    notice(plain(f"The address asks for {key} = {asked!r}, which is none of: {', '.join(options)}."))
