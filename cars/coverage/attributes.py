@@ -7,7 +7,7 @@ A concept read from reports is the attribute "concept:NAME", so that "concept:co
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from .. import schema
@@ -26,15 +26,11 @@ DOMAINS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Attribute:
-    """One attribute: its name in patterns, its column in the film frame, and the values that form items, in order.
-
-    related: of a concept, the findings that an edit must leave alone for it to stay true.
-    """
+    """One attribute: its name in patterns, its column in the film frame, and the values that form items, in order."""
 
     name: str
     column: str
     values: tuple[str, ...]
-    related: tuple[str, ...] = ()
 
     @property
     def is_finding(self) -> bool:
@@ -100,17 +96,13 @@ def attribute_names(text: str | Iterable[str], concepts: Iterable[str] = schema.
     return tuple(dict.fromkeys(names))
 
 
-def attributes_of(
-    names: Iterable[str], values: str = "present", races: Iterable[str] = (),
-    related: Mapping[str, tuple[str, ...]] | None = None,
-) -> tuple[Attribute, ...]:  # fmt: skip
+def attributes_of(names: Iterable[str], values: str = "present", races: Iterable[str] = ()) -> tuple[Attribute, ...]:
     """The attributes with their domains.
 
     Args:
         names: as `attribute_names` gives them.
         values: "present": a finding or concept forms one item; "present+absent", "present+uncertain": two; all: three.
         races: the race groups that the data set names.
-        related: concept → its related findings.
     """
     finding_values = ("present", "absent", "uncertain") if values == "all" else tuple(values.split("+"))
     groups = tuple(sorted({r for r in races if r and r != "unknown"}))
@@ -119,8 +111,7 @@ def attributes_of(
         if name in schema.COLUMN_OF:
             result.append(Attribute(name, schema.COLUMN_OF[name], finding_values))
         elif name.startswith(schema.CONCEPT):
-            findings = tuple((related or {}).get(name.removeprefix(schema.CONCEPT), ()))
-            result.append(Attribute(name, schema.concept_column(name), finding_values, findings))
+            result.append(Attribute(name, schema.concept_column(name), finding_values))
         else:
             result.append(Attribute(name, name, groups if name == "race" else DOMAINS[name]))
     return tuple(result)

@@ -79,9 +79,8 @@ def nearest_source_films(workspace: Workspace, pattern: Pattern, limit: int = 20
     checked = check_pattern(pattern)
     frame = load_rows(workspace, "all")
     races = sorted({*frame["race"].unique(), *([checked["race"]] if "race" in checked else [])})
-    related = related_findings(workspace)
-    check_concepts(checked, related)
-    reach = Reach(frame, attributes_of(checked, "all", races, related))
+    check_concepts(checked, related_findings(workspace))
+    reach = Reach(frame, attributes_of(checked, "all", races))
     films = reach.films_of(checked)
     if not len(films):
         return films

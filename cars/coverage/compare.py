@@ -9,7 +9,6 @@ from typing import Any
 from ..workspace import Workspace
 from . import filters
 from .attributes import attributes_of
-from .concepts import related_findings
 from .rows import Pattern, PatternCounter, Rows, gap_id, in_split, load_rows, names_of, narrowed
 from .rules import rules_of, why_impossible
 from .search import search_rows, threshold_of
@@ -39,8 +38,7 @@ def before_after(workspace: Workspace, settings: GapsSettings | None = None) -> 
     everything = load_rows(workspace, "all", include_synthetic=True)
     conditions = filters.parse(settings.where)
     # both sides share one domain of races, so that their shares can be compared
-    domain = everything["race"].unique(), related_findings(workspace)
-    attributes = narrowed(attributes_of(names, settings.values, *domain), conditions)
+    attributes = narrowed(attributes_of(names, settings.values, everything["race"].unique()), conditions)
     train = in_split(everything[filters.mask(everything, conditions)], "train")
     real = train[train["origin"] == "real"].reset_index(drop=True)
     made = train[train["origin"] != "real"]

@@ -7,7 +7,7 @@ its source's report, except where the edit touched what they speak of; both are 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,6 @@ import pandas as pd
 from .. import schema
 from ..errors import SettingError
 from ..workspace import Workspace
-
-#: concept → the CheXpert findings that an edit must leave alone for the concept to stay true
-Related = Mapping[str, tuple[str, ...]]
 
 
 def related_findings(workspace: Workspace) -> dict[str, tuple[str, ...]]:

@@ -20,7 +20,7 @@ from ..provenance import digest
 from ..workspace import Workspace
 from . import filters
 from .attributes import Attribute, attribute_names, attributes_of
-from .concepts import Related, check_concepts, related_findings, with_concepts
+from .concepts import check_concepts, related_findings, with_concepts
 from .mups import Bags, make_bags, pack
 from .settings import GapsSettings
 
@@ -102,12 +102,11 @@ class Rows:
 
     @classmethod
     def of(
-        cls, frame: pd.DataFrame, names: Iterable[str], values: str = "present", domain: pd.DataFrame | None = None,
-        related: Related | None = None,
-    ) -> Rows:  # fmt: skip
+        cls, frame: pd.DataFrame, names: Iterable[str], values: str = "present", domain: pd.DataFrame | None = None
+    ) -> Rows:
         """The rows of a frame. `domain`: the frame whose race groups are searched for, by default the same one."""
         races = (frame if domain is None else domain)["race"].unique()
-        return cls(frame, attributes_of(names, values, races, related or {}))
+        return cls(frame, attributes_of(names, values, races))
 
     @cached_property
     def items(self) -> list[tuple[str, str]]:
@@ -189,8 +188,8 @@ def _rows(
     path: str, stamp: str, made: bool, split: str, names: tuple[str, ...], values: str,
     conditions: tuple[tuple[str, tuple[str, ...]], ...],
 ) -> Rows:  # fmt: skip
-    races, related = _frame(path, stamp, made)["race"].unique(), related_findings(Workspace(path))
-    attributes = narrowed(attributes_of(names, values, races, related), dict(conditions))
+    races = _frame(path, stamp, made)["race"].unique()
+    attributes = narrowed(attributes_of(names, values, races), dict(conditions))
     return Rows(_selection(path, stamp, made, split, conditions), attributes)
 
 
