@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from cars import coverage, schema
+from cars.coverage import filmmap
 from cars.coverage.rows import pattern_text
 from cars.coverage.sentences import describe
 from cars.coverage.sets import AttributeSet, attribute_sets, remove_set, save_set
@@ -28,11 +29,26 @@ def _films(key: tuple[str, ...], synthetic: bool) -> coverage.FilmCodes:
 
 
 @st.cache_resource(max_entries=12, show_spinner=False)
-def _chosen(key: tuple[str, ...], where: str, split: str, synthetic: bool) -> coverage.FilmCodes:
-    return _films(key, synthetic).where(coverage.filters.parse(where), split)
+def _chosen(key: tuple[str, ...], where: str, region: str, split: str, synthetic: bool) -> coverage.FilmCodes:
+    kept = _films(key, synthetic).where(coverage.filters.parse(where), split)
+    return kept.take(filmmap.region_of_rows(Workspace(key[0]), kept, region)) if region else kept
+
+
+def region(workspace: Workspace) -> str:
+    """The region drawn on the map, in which films count in the other sections too; "" where there is none."""
+    text = _state.read("region")
+    try:
+        return text if text and workspace.has("map") and filmmap.parse_region(text) else ""
+    except CarsError:
+        return ""
 
 
 def key_of(workspace: Workspace, synthetic: bool = False) -> tuple[str, ...]:
+    """What the films of a section follow from: the tables that they are read from, and the region of the map."""
+    return (*_read_from(workspace, synthetic), region(workspace))
+
+
+def _read_from(workspace: Workspace, synthetic: bool) -> tuple[str, ...]:
     """What the films were read from; a decision on an edit changes it where synthetic films count."""
     key = stamp(workspace, "films", "concepts", *(("edits",) if synthetic else ()))
     return (*key, workspace.records.latest_decisions().to_json()) if synthetic else key
@@ -40,12 +56,13 @@ def key_of(workspace: Workspace, synthetic: bool = False) -> tuple[str, ...]:
 
 def all_films(workspace: Workspace, synthetic: bool = False) -> coverage.FilmCodes:
     """Every film, unfiltered."""
-    return _films(key_of(workspace, synthetic), synthetic)
+    return _films(_read_from(workspace, synthetic), synthetic)
 
 
 def films(workspace: Workspace, split: str = "all", synthetic: bool = False) -> coverage.FilmCodes:
-    """The films that the filter keeps."""
-    return _chosen(key_of(workspace, synthetic), coverage.filters.text_of(_state.where()), split, synthetic)
+    """The films that the filter and the map's region keep."""
+    where = coverage.filters.text_of(_state.where())
+    return _chosen(_read_from(workspace, synthetic), where, region(workspace), split, synthetic)
 
 
 # The bar -------------------------------------------------------------------------------------------------------------
@@ -79,6 +96,12 @@ def _fill_widgets(conditions: Mapping[str, Sequence[str]], names: Sequence[str])
 
 def _drop(name: str) -> None:
     _state.set_where({n: v for n, v in _state.where().items() if n != name})
+
+
+def _keepers(conditions: bool, drawn: bool) -> str:
+    if conditions and drawn:
+        return "Filter and region keep"
+    return "The region keeps" if drawn else "The filter keeps"
 
 
 def filter_bar(workspace: Workspace) -> None:
@@ -115,17 +138,24 @@ def filter_bar(workspace: Workspace) -> None:
                 plain(f"{WORDS.get(name, name)}: {', '.join(values)}"), key=f"drop-{name}", icon=":material/close:",
                 on_click=_drop, args=(name,), help="Remove this condition",
             )  # fmt: skip
+        drawn = region(workspace)
+        if drawn:
+            st.button(
+                "region of the map", key="drop-region", icon=":material/close:", on_click=_state.write,
+                kwargs={"region": ""}, help="Count films outside the region again",
+            )  # fmt: skip
         if conditions:
             st.button("Clear", key="clear-filter", type="tertiary", on_click=_state.set_where, args=({},))
     focus = _state.focus()
-    if conditions:
+    if conditions or drawn:
         kept, every = films(workspace), all_films(workspace)
         st.caption(
-            f"The filter keeps {len(kept):,} of {len(every):,} films, {kept.units('patient'):,} of "
-            f"{every.units('patient'):,} patients."
+            f"{_keepers(bool(conditions), bool(drawn))} {len(kept):,} of {len(every):,} films, "
+            f"{kept.units('patient'):,} of {every.units('patient'):,} patients."
         )
         if not len(kept):
-            st.warning("No film meets the filter, so there is nothing to count.")
+            missed = "No film meets the filter" + (" inside the region of the map" if drawn else "")
+            st.warning(f"{missed}, so there is nothing to count.")
     if focus:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f"**Chosen:** {plain(describe(focus))}")

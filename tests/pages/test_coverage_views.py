@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from cars.coverage import combinations_of, film_codes, filters
+from cars.coverage import combinations_of, film_codes, filmmap, filters
 from cars.coverage.sets import AttributeSet, attribute_sets, save_set
 from cars.workspace import Workspace
 from pages import _figure
@@ -119,6 +120,21 @@ def test_the_filter_is_chosen_kept_in_the_address_and_cleared(link: Callable, fu
     app.button(key="clear-filter").click().run()
     assert "where" not in app.query_params
     assert "The filter keeps" not in text(app)
+
+
+def test_a_region_of_the_map_counts_in_the_other_sections(link: Callable, full_once: Workspace) -> None:
+    m = filmmap.film_map(full_once)
+    x0, x1, y0, y1 = m.whole
+    drawn = filmmap.region_text("box", np.array([[x0, (x0 + x1) / 2], [y0, y1]]))
+    inside = filmmap.in_region(m, drawn) & ~m.films.synthetic
+    assert 0 < inside.sum() < len(m)
+    app = link(full_once, section="pairs", region=drawn)
+    assert not app.exception
+    assert f"The region keeps {inside.sum():,} of" in text(app)
+    app.button(key="drop-region").click().run()
+    assert "region" not in app.query_params
+    assert "The region keeps" not in text(app)
+    assert "no region" not in text(link(full_once, section="pairs", region="circle:1"))
 
 
 def test_a_chosen_combination_shows_exactly_its_films(link: Callable, full_once: Workspace) -> None:
