@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from typing import Any
@@ -12,6 +13,7 @@ import streamlit as st
 from cars import coverage, gates, jobs, pictures, synth
 from cars.coverage.sentences import describe
 from cars.errors import CarsError
+from cars.synth.cost import in_words, words
 from cars.workspace import Workspace
 from pages._common import (
     current,
@@ -29,11 +31,11 @@ from pages._common import (
 
 GATES = gates.names()
 PER_PAGE = 5
+#: Gaps that the list offers.
+MOST_GAPS = 500
 
 
-def what(changes: dict[str, str]) -> str:
-    """An edit in words: "insert Edema and delete Pleural Effusion"."""
-    return " and ".join(f"{direction} {finding}" for finding, direction in changes.items())
+what = words
 
 
 # The plan -----------------------------------------------------------------------------------------------------------
@@ -42,7 +44,8 @@ def what(changes: dict[str, str]) -> str:
 def choose(workspace: Workspace, planned: bool) -> None:
     """Which gaps, and how many films."""
     table = coverage.gap_table(workspace)
-    table = table[table["editable"] & (table["reachable"] > 0)]
+    within = table["reachable"] + table.get("reachable_two", 0)
+    table = table[table["editable"] & (within > 0)].head(MOST_GAPS)
     if table.empty:
         st.info("No gap can be filled by an edit. Lower the threshold or name other attributes on the page Coverage.")
         return
@@ -50,29 +53,53 @@ def choose(workspace: Workspace, planned: bool) -> None:
     before = [gap for gap in st.session_state.get("chosen-gaps", list(names)[:3]) if gap in names]
     gaps = st.multiselect(
         "Gaps to fill", list(names), before, format_func=names.get, key=f"gaps-{'-'.join(before)}",
-        help="Only gaps that one edit of a train film can fill.",
+        help=f"The first {MOST_GAPS} by rank that edits of train films can fill; any gap can be planned from its card.",
     )  # fmt: skip
     start = defaults(workspace, "plan", synth.PlanSettings)
     if start is None:
         return
     with st.expander("More settings"):
         chosen = setting_widgets("plan", start, ["per_gap", "films", "max_per_patient", "max_edits", "seed"])
+    if gaps:
+        settings = dataclasses.replace(start, gaps=",".join(gaps), **chosen)
+        show_cost(told(stamp(workspace, "films", "gaps", "edits"), settings))
     if st.button("Plan edits", type="secondary" if planned else "primary", disabled=not gaps):
         st.session_state["chosen-gaps"] = gaps
         submit(workspace, "plan", {"gaps": ",".join(gaps), **chosen})
         st.rerun()
 
 
+@st.cache_data(max_entries=64, show_spinner="Looking for the fewest films")
+def told(key: tuple[str, ...], settings: synth.PlanSettings) -> dict[str, Any]:
+    """What a plan would hold and cost; nothing is filed, and no judge looks at films yet."""
+    return synth.estimate(Workspace(key[0]), settings)
+
+
+def show_cost(made: dict[str, Any]) -> None:
+    """Films, patients, edits, how many should pass, and time; how near the fewest; what is not served, and why."""
+    if not made["items"]:
+        st.warning("No film would be made.")
+    else:
+        st.markdown("  \n".join(plain(line) for line in in_words(made["cost"])))
+        bound = made.get("lower_bound")
+        if bound:
+            near = f"no plan that fills as much has fewer than {bound:,}"
+            near = "no fewer would do" if bound == made["items"] else near
+            later = "The judge's look at the films, which comes with the plan, may leave out some."
+            st.caption(f"{made['items']:,} films: {near}. {later}")
+    short = [gap for gap in made["by_gap"].values() if gap["planned"] < gap["wanted"]]
+    for gap in short[:5]:
+        st.caption(plain(f"{gap['sentence']} {gap['planned']:,} of {gap['wanted']:,}: {gap['reason']}."))
+    if len(short) > 5:
+        st.caption(f"and {len(short) - 5:,} other gaps that are not fully served.")
+
+
 def show_plan(workspace: Workspace, plan_id: str, made: int) -> None:
     """What a plan would do, and the button that does it."""
     items = workspace.records.plan_items(plan_id)
-    edits = pd.Series([what(changes) for changes in items["findings"]], dtype="str").value_counts()
     with st.container(border=True):
         st.subheader(f"The plan: {len(items):,} films")
-        for edit, count in edits.head(8).items():
-            st.markdown(f"- {count:,} × {plain(edit)}")
-        if len(edits) > 8:
-            st.caption(f"and {len(edits) - 8} other edits")
+        st.markdown("  \n".join(plain(line) for line in in_words(synth.plan_cost(workspace, plan_id))))
         job = next((j for j in jobs.history(workspace) if (j.result or {}).get("plan_id") == plan_id), None)
         if job is not None and "by_gap" in job.result:
             rows = [{"gap": v["sentence"], "planned": v["planned"], "wanted": v["wanted"], "why not all": v["reason"]}

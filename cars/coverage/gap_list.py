@@ -124,9 +124,11 @@ def conditions_of(where: Mapping[str, Sequence[str]]) -> tuple[tuple[str, tuple[
     return tuple((name, tuple(values)) for name, values in where.items())
 
 
-def _place(item: Item) -> tuple[int, int, str]:
+def _place(item: Item) -> tuple[int, str, int, str]:
     """Where a condition stands in a list of them."""
     name, value = item
     names = ["view", "sex", "age_band", "race", *schema.FINDINGS]
     values = ORDER.get(name, tuple(schema.FINDING_CODES))
-    return names.index(name), values.index(value) if value in values else len(values), value
+    # what reports say comes last, by name
+    place = names.index(name) if name in names else len(names)
+    return place, name, values.index(value) if value in values else len(values), value

@@ -83,6 +83,8 @@ def _name(finding: str, value: str) -> str:
 
 def lowered(attribute: str) -> str:
     """An attribute as it stands within a sentence: "age band", "pleural effusion"."""
+    if attribute.startswith(schema.CONCEPT):
+        return f"report on {attribute.removeprefix(schema.CONCEPT)}"
     return attribute.replace("_", " ") if attribute not in schema.COLUMN_OF else attribute.lower()
 
 

@@ -34,7 +34,7 @@ def score_bar(parts: pd.DataFrame, rank: int, of: int, source: str = "") -> go.F
         x=score, y="", text=f" <b>{score:.2f}</b>", showarrow=False, xanchor="left", font={"color": INK, "size": 13}
     )
     finish(figure, "Why it ranks here", f"Weighted parts of the score, 0 to 1; place {rank:,} of {of:,} gaps"
-           f"{from_source(source)}.", 190)  # fmt: skip
-    figure.update_layout(barmode="stack", legend={"y": -0.45, "yanchor": "top", "traceorder": "normal"}, bargap=0.2)
+           f"{from_source(source)}.", 250)  # fmt: skip
+    figure.update_layout(barmode="stack", legend={"y": -0.32, "yanchor": "top", "traceorder": "normal"}, bargap=0.2)
     figure.update_xaxes(range=[0, 1], gridcolor=PALE, dtick=0.2)
     return figure

@@ -8,9 +8,9 @@
     tables  preview                                 for pages
 """
 
-from .cost import cost_of, in_words
+from .cost import cost_of, in_words, plan_cost, words
 from .generator_training import train_generator
-from .planning import estimate, plan
+from .planning import alone, estimate, plan
 from .preview import preview
 from .run import synth
 from .settings import PlanSettings, SynthSettings, TrainGeneratorSettings
@@ -20,12 +20,15 @@ __all__ = [
     "PlanSettings",
     "SynthSettings",
     "TrainGeneratorSettings",
+    "alone",
     "cost_of",
     "edit_table",
     "estimate",
     "in_words",
     "plan",
+    "plan_cost",
     "preview",
     "synth",
     "train_generator",
+    "words",
 ]

@@ -142,6 +142,13 @@ def cost_of(workspace: Workspace, edits: Sequence[Mapping[str, str]], patients: 
     }
 
 
+def plan_cost(workspace: Workspace, plan_id: str) -> dict[str, Any]:
+    """`cost_of` for a filed plan, from today's edits. Raises: WorkspaceError for an unknown plan."""
+    items = workspace.records.plan_items(plan_id)
+    found = workspace.query("synth/patients_of_films", ids=list(items["source_dicom_id"].unique()))
+    return cost_of(workspace, list(items["findings"]), int(found["patients"].iloc[0]))
+
+
 def duration(seconds: float) -> str:
     """A time in words: "40 s", "12 min", "3.5 h"."""
     if seconds < 90:

@@ -34,6 +34,8 @@ from .sourcing import FIXED, Films, Options, Target, conditions_of, counted_film
 
 #: The judge looks at no more source films than so many for each film of the plan.
 LOOKS_PER_FILM = 6
+#: More films than any gap's threshold asks for; what one gap would take is not cut short.
+MOST_FOR_ONE = 100_000
 
 
 @dataclass
@@ -102,6 +104,11 @@ def plan(
 def estimate(workspace: Workspace, settings: PlanSettings) -> dict[str, Any]:
     """What `plan` would return, without its id: nothing is filed, and no judge looks at the films."""
     return summary(workspace, drafted(workspace, replace(settings, screen=False)))
+
+
+def alone(settings: PlanSettings, gap_id: str) -> PlanSettings:
+    """These settings for one gap and all that it lacks."""
+    return replace(settings, gaps=gap_id, per_gap=0, films=MOST_FOR_ONE, edits="", balanced=0)
 
 
 def summary(workspace: Workspace, draft: Draft) -> dict[str, Any]:

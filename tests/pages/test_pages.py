@@ -157,7 +157,8 @@ def test_text_of_a_data_set_is_never_markup(show: Show, workspace_copy: Workspac
 def test_the_list_of_gaps_has_its_evidence(show: Show, full_once: Workspace) -> None:
     app = show(full_once, "coverage")
     table = app.dataframe[0].value
-    assert {"gap", "verdict", "count", "expected", "ratio", "low", "high", "deficit", "reachable"} <= set(table.columns)
+    evidence = {"verdict", "count", "expected", "ratio", "low", "high", "deficit", "reachable", "reachable_two"}
+    assert {"gap", "score", "error"} | evidence <= set(table.columns)
     assert list(table["rank"]) == sorted(table["rank"])
 
 
@@ -166,10 +167,12 @@ def test_a_chosen_gap_shows_films_and_leads_to_a_plan(show: Show, full_once: Wor
 
     gaps = coverage.gap_table(full_once)
     gap = gaps[gaps["editable"] & (gaps["reachable"] > 0)].iloc[0]
-    app = show(full_once, "coverage", gap=gap["gap_id"])
+    app = show(full_once, "coverage")
+    app.query_params["gap"] = gap["gap_id"]
+    app.run()
     assert any(button.label == "Plan edits for this gap" for button in app.button)
     assert app.image, "no film is shown"
-    assert "one edit away" in text(app)
+    assert "become a match by" in text(app)
 
 
 def test_find_gaps_submits_what_was_chosen(show: Show, workspace_copy: Workspace) -> None:
@@ -225,6 +228,17 @@ def test_decisions_count_at_once_and_can_be_undone(show: Show, full: Workspace) 
 def test_an_edit_that_failed_a_gate_cannot_be_accepted(show: Show, full_once: Workspace) -> None:
     app = show(full_once, "synthesise")
     assert [button.label for button in app.button].count("Accept") == 1
+
+
+def test_what_a_plan_costs_is_said_before_it_is_made(show: Show, workspace_copy: Workspace) -> None:
+    from cars import coverage
+
+    coverage.gaps(workspace_copy, coverage.GapsSettings(threshold=4, max_order=2))
+    said = text(show(workspace_copy, "synthesise"))
+    assert "films from" in said
+    assert "this workspace has made no edit yet" in said
+    assert "estimate for" in said
+    assert not submitted(workspace_copy)
 
 
 def test_plan_and_make_submit_jobs(show: Show, full: Workspace) -> None:
