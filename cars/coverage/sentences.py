@@ -22,7 +22,7 @@ def amount(count: int, unit: str) -> str:
     """ "1 patient", "4 studies", "no film"."""
     if count == 0:
         return f"no {unit}"
-    return f"{count:,} {unit if count == 1 else PLURALS[unit]}"
+    return f"{count:,} {unit if count == 1 else PLURALS.get(unit, unit + 's')}"
 
 
 def describe(pattern: Mapping[str, str]) -> str:

@@ -86,7 +86,7 @@ def test_feature_space_is_said_where_it_was_measured(tmp_path):
     rows = pd.DataFrame({"gap_id": ["g", "h"], "n_films": [8, 0], "covered": [0.75, np.nan], "low": [0.4, np.nan],
                          "high": [0.93, np.nan]})  # fmt: skip
     workspace.write_part("space_gaps", "all", rows)
-    assert space_words(workspace, "g") == "In feature space 75% of 8 films are covered (40% to 93%)."
+    assert space_words(workspace, "g") == "In feature space 75% of 8 test films that match are covered (40% to 93%)."
     assert "undefined" in space_words(workspace, "h")
     assert "undefined" in space_words(workspace, "not there")
 
