@@ -41,9 +41,9 @@ def synthetic_films(workspace: Workspace, frame: pd.DataFrame, device: str, prog
         progress(start + len(ids), len(todo), "embedding synthetic films")
     known = _listing(folder)
     wanted = wanted[[known[i][1] >= 0 for i in wanted["dicom_id"]]].reset_index(drop=True)
-    shards = np.array([known[i][0] for i in wanted["dicom_id"]], object)
+    shard, names = pd.factorize(np.array([known[i][0] for i in wanted["dicom_id"]], object))
     rows = np.array([known[i][1] for i in wanted["dicom_id"]], np.int64)
-    array = index.ShardedArray(folder, shards, rows, int(index.info(workspace)["dim"]))
+    array = index.ShardedArray(folder, names, shard, rows, int(index.info(workspace)["dim"]))
     return Films(wanted, Normalised(array, np.arange(len(wanted))))
 
 
