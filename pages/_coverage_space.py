@@ -19,7 +19,7 @@ from pages._figure import downloads, figure
 
 GAP_COLUMNS = {
     "rank": st.column_config.NumberColumn("Rank", width="small"),
-    "gap": st.column_config.TextColumn("Gap", width="medium"),
+    "gap": st.column_config.TextColumn("Gap", width=300),
     "basis": st.column_config.TextColumn(
         "Judged by test films that", help="match, or where none does, meet all conditions but one."
     ),
@@ -135,13 +135,13 @@ def show_misses(workspace: Workspace, frame: pd.DataFrame, source: str) -> None:
     focus = _state.focus()
     part = frame[coverage.filters.mask(frame, {n: (v,) for n, v in focus.items()})] if focus else frame
     missed = space.near_misses(part)
-    of = f" of {plain(describe(focus))}" if focus else ""
+    among = "; only films of the chosen pattern" if focus else ""
     if missed.empty:
-        st.success(f"There is none{of}.")
+        st.success("There is none." if not focus else f"There is none among {plain(describe(focus))}.")
         return
     patients = missed["subject_id"].nunique()
     st.caption(
-        f"{len(missed):,} films of {patients:,} patients{of}, the farthest first. Films of one patient are alike, so "
+        f"{len(missed):,} films of {patients:,} patients, the farthest first{among}. Films of a patient are alike: "
         "count patients. A film may be far for its position, exposure or a device as well as for its disease."
     )
     film_grid(workspace, list(missed["dicom_id"]), 18)
