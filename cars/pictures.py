@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from . import schema
 from .errors import DataError
@@ -50,6 +51,18 @@ def jpeg(image: np.ndarray, side: int = SIDE, quality: int = 85) -> bytes:
 def thumbnail(path: Path | str, side: int = SIDE) -> bytes:
     """A film's file as a small JPEG. Raises: FilmError when it cannot be decoded."""
     return jpeg(decode(path, at_least=side), side)
+
+
+@cache
+def no_film(side: int = SIDE) -> bytes:
+    """A pale square with a line through it, JPEG: it stands for a film whose file is not there."""
+    picture = Image.new("L", (side, side), 232)
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((0, 0, side - 1, side - 1), outline=200, width=2)
+    pen.line((0, side, side, 0), fill=212, width=2)
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=85)
+    return stream.getvalue()
 
 
 def edit_pictures(source: Path | str, edited: Path | str, roi: Path | str, side: int = SIDE) -> EditPictures:

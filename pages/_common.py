@@ -205,20 +205,17 @@ def thumbnail(path: str, modified: int) -> bytes | None:
 
 
 def film_grid(workspace: Workspace, ids: Sequence[str], most: int = 24) -> None:
-    """Films as a grid of small pictures with captions; says how many are left out and which have no file."""
-    cards = pictures.cards(workspace, list(ids[:most]))
-    with_file = cards.dropna(subset=["path"])
-    shown, captions = [], []
-    for card in with_file.itertuples():
-        with contextlib.suppress(FileNotFoundError):
-            picture = thumbnail(card.path, _modified(card.path))
-            if picture is not None:
-                shown.append(picture)
-                captions.append(plain(card.caption))
+    """Films as a grid of small pictures with captions, in the order of `ids`; a grey square stands for one without a
+    file. Says how many are left out and how many have no file."""
+    missing = 0
     with st.container(horizontal=True, gap="small"):
-        for picture, text in zip(shown, captions):
-            st.image(picture, text, width=160, alt=text)
-    missing = len(cards) - len(shown)
+        for path, caption in _cards(stamp(workspace, "films", "edits"), tuple(ids[:most])):
+            picture = None
+            if path is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    picture = thumbnail(path, _modified(path))
+            missing += picture is None
+            st.image(picture or pictures.no_film(), plain(caption), width=160, alt=plain(caption))
     notes = []
     if missing:
         notes.append(f"{missing:,} of these have no film that can be shown.")
@@ -226,6 +223,13 @@ def film_grid(workspace: Workspace, ids: Sequence[str], most: int = 24) -> None:
         notes.append(f"The first {most} of {len(ids):,} are shown.")
     if notes:
         st.caption(" ".join(notes))
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _cards(key: tuple[str, ...], ids: tuple[str, ...]) -> list[tuple[str | None, str]]:
+    """(path, caption) of `pictures.cards`, read once for a version of the tables that `key` is the stamp of."""
+    cards = pictures.cards(Workspace(key[0]), list(ids))
+    return [(p if isinstance(p, str) else None, c) for p, c in zip(cards["path"], cards["caption"], strict=True)]
 
 
 def _modified(path: str) -> int:

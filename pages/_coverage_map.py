@@ -10,16 +10,19 @@ import pandas as pd
 import streamlit as st
 
 from cars import coverage, plots
-from cars.coverage import filmmap
+from cars.coverage import filmmap, filters
 from cars.coverage.filmmap import FilmMap
+from cars.coverage.sentences import describe
 from cars.errors import CarsError, SettingError
 from cars.workspace import Workspace
 from pages import _state
-from pages._common import film_grid, plain, query, reported, source_name, stamp, submit
+from pages._common import film_grid, plain, reported, source_name, stamp, submit
 from pages._figure import figure
 
 KEY = "map-figure"
 PER_PAGE = 12
+#: Pages of a region's films, at most.
+MOST_PAGES = 100
 #: What the mouse does → plotly's word. Streamlit tells of a click on a mark only while nothing can be drawn.
 TOOLS = {"box": ("Draw a box", "select"), "lasso": ("Draw a lasso", "lasso"), "click": ("Click a film", "pan")}
 #: A finding is named for a region when its share there is this many times that elsewhere, or the inverse.
@@ -79,6 +82,11 @@ def _clear() -> None:
     st.session_state["map-cleared"] = st.session_state.get("map-cleared", 0) + 1
 
 
+def _wider(m: FilmMap) -> None:
+    window = filmmap.wider(window_of(m), m.whole)
+    _state.write(window="" if window == m.whole else filmmap.window_text(window))
+
+
 def _zoom() -> None:
     _state.write(window=filmmap.window_text(filmmap.region_window(_state.read("region"))), region="")
 
@@ -127,6 +135,9 @@ def draw(workspace: Workspace, m: FilmMap, kept: np.ndarray, focus: dict[str, st
         tool = _state.selectbox("Mouse", list(tools), "tool", "box", 150, tools.__getitem__)
         region = _state.read("region")
         st.button("Zoom into the region", key="map-zoom", disabled=not region, on_click=_zoom)
+        st.button(
+            "Zoom out", key="map-wider", disabled=not _state.read("window"), on_click=_wider, args=(m,),
+        )  # fmt: skip
         st.button(
             "Whole map", key="map-whole", disabled=not _state.read("window"), on_click=_state.write,
             kwargs={"window": ""},
@@ -190,7 +201,7 @@ def _cells(found: filmmap.Density, values: tuple[str, ...]) -> pd.DataFrame:
 
 def region_panel(workspace: Workspace, m: FilmMap, chosen: np.ndarray, kept: np.ndarray) -> None:
     """What the drawn region holds: counts, what stands out, the gaps it touches, and its films."""
-    found = _summary(workspace, m, chosen, kept)
+    found = _summary(str(workspace.path), m.stamp, _state.read("region"), _state.read("where"))
     totals = found["totals"].iloc[0]
     with st.container(border=True):
         st.subheader("In the region")
@@ -203,31 +214,49 @@ def region_panel(workspace: Workspace, m: FilmMap, chosen: np.ndarray, kept: np.
         st.write(f"{counted} {_standing_out(found['findings'])}")
         left, right = st.columns(2)
         with left:
-            st.markdown("**Findings, here and elsewhere**")
+            st.markdown("**Findings: share of films here, and elsewhere on the map**")
             st.dataframe(
-                found["findings"], hide_index=True, height=248,
+                found["findings"][["finding", "share", "share_elsewhere", "ratio", "films"]], hide_index=True,
+                height=248,
                 column_config={
-                    "share": st.column_config.NumberColumn("here", format="percent"),
-                    "share_elsewhere": st.column_config.NumberColumn("elsewhere", format="percent"),
-                    "ratio": st.column_config.NumberColumn("here ÷ elsewhere", format="%.2f"),
-                    "films": st.column_config.NumberColumn("films here", format="localized"),
+                    "finding": st.column_config.TextColumn("Finding", width=170),
+                    "share": st.column_config.NumberColumn("Here", format="percent", width=70),
+                    "share_elsewhere": st.column_config.NumberColumn("Elsewhere", format="percent", width=85),
+                    "ratio": st.column_config.NumberColumn(
+                        "Ratio", format="%.2f", width=60, help="The share here divided by the share elsewhere."
+                    ),
+                    "films": st.column_config.NumberColumn("Films here", format="localized", width=85),
                 },
             )  # fmt: skip
         with right:
-            touched(workspace, m, chosen & kept)
-        ids, count = m.films.ids(chosen & kept, PER_PAGE * 100)
-        pages = -(-min(count, len(ids)) // PER_PAGE)
-        page = st.number_input(f"Films, page of {pages:,}", 1, pages, 1, key="map-page", width=160) if pages > 1 else 1
+            touched(workspace, m)
+        ids, count = m.films.ids(chosen & kept, PER_PAGE * MOST_PAGES)
+        pages = -(-len(ids) // PER_PAGE)
+        cut = f" (the first {len(ids):,} can be paged through)" if count > len(ids) else ""
+        st.markdown(f"**The real films of the region:** {count:,}{cut}")
+        page = st.number_input(f"Page, of {pages:,}", 1, pages, 1, key="map-page", width=160) if pages > 1 else 1
         film_grid(workspace, ids[(page - 1) * PER_PAGE : page * PER_PAGE], PER_PAGE)
 
 
-def _summary(workspace: Workspace, m: FilmMap, chosen: np.ndarray, kept: np.ndarray) -> dict[str, pd.DataFrame]:
-    """`filmmap.region_summary`, counted once for a region."""
-    asked = (_state.read("region"), _state.read("where"), id(m))
-    if st.session_state.get("map-summary-of") != asked:
-        st.session_state["map-summary"] = filmmap.region_summary(workspace, m, chosen, kept)
-        st.session_state["map-summary-of"] = asked
-    return st.session_state["map-summary"]
+@st.cache_data(max_entries=16, show_spinner=False)
+def _summary(path: str, stamp: str, region: str, where: str) -> dict[str, pd.DataFrame]:
+    """`filmmap.region_summary`, counted once for a region and a filter. stamp: the map's."""
+    workspace, m, kept, chosen = _again(path, region, where)
+    return filmmap.region_summary(workspace, m, chosen, kept)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _touched(path: str, stamp: str, region: str, where: str, gaps: tuple[str, ...]) -> pd.DataFrame:
+    """`filmmap.region_gaps`, counted once for a region, a filter and a search for gaps, with each gap in words."""
+    _, m, kept, chosen = _again(path, region, where)
+    table = filmmap.region_gaps(m, _gaps(gaps), chosen & kept)
+    return table.assign(gap=[describe(json.loads(pattern)) for pattern in table["pattern"]])
+
+
+def _again(path: str, region: str, where: str) -> tuple[Workspace, FilmMap, np.ndarray, np.ndarray]:
+    workspace = Workspace(path)
+    m = filmmap.film_map(workspace)
+    return workspace, m, m.films.mask(filters.parse(where)), filmmap.in_region(m, region)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
@@ -241,29 +270,34 @@ def _standing_out(findings: pd.DataFrame) -> str:
     rare = findings[findings["ratio"] <= 1 / STANDS_OUT]
     parts = [
         f"{word}: " + ", ".join(f"{plain(r.finding)} ({r.ratio:.1f}×)" for r in rows.head(3).itertuples())
-        for word, rows in (("Commoner than elsewhere", common), ("rarer", rare))
+        for word, rows in (("Commoner than elsewhere", common), ("Rarer than elsewhere", rare))
         if len(rows)
     ]
-    return ("; ".join(parts) + ".") if parts else "No finding is much commoner or rarer here than elsewhere."
+    return (". ".join(parts) + ".") if parts else "No finding is much commoner or rarer here than elsewhere."
 
 
-def touched(workspace: Workspace, m: FilmMap, chosen: np.ndarray) -> None:
+def touched(workspace: Workspace, m: FilmMap) -> None:
     """The gaps that films here match, or miss by one condition; choosing one makes it the chosen pattern."""
-    st.markdown("**Gaps of which films lie here**")
+    st.markdown("**Gaps nearest to the films here**")
     if not workspace.has("gaps"):
         st.caption("No search for gaps has run yet.")
         return
-    table = filmmap.region_gaps(m, _gaps(stamp(workspace, "gaps")), chosen)
+    table = _touched(
+        str(workspace.path), m.stamp, _state.read("region"), _state.read("where"), stamp(workspace, "gaps")
+    )  # fmt: skip
     if table.empty:
         st.caption("None.")
         return
     picked = st.dataframe(
-        table[["sentence", "in_region", "near"]], hide_index=True, height=248, on_select="rerun",
+        table[["gap", "in_region", "near"]], hide_index=True, height=248, on_select="rerun",
         selection_mode="single-row", key="map-gaps",
         column_config={
-            "sentence": "Gap", "in_region": st.column_config.NumberColumn("match", format="localized"),
+            "gap": st.column_config.TextColumn("Gap", width=270),
+            "in_region": st.column_config.NumberColumn(
+                "Match", format="localized", width=65, help="Films here that meet all conditions of the gap."
+            ),
             "near": st.column_config.NumberColumn(
-                "miss by one", format="localized", help="Films here that meet all conditions but one."
+                "Miss by one", format="localized", width=85, help="Films here that meet all conditions but one."
             ),
         },
     )  # fmt: skip
@@ -279,16 +313,12 @@ def film_panel(workspace: Workspace, film: str) -> None:
     """The clicked film and the films most like it."""
     with st.container(border=True):
         st.subheader("The clicked film, and those most like it")
-        known = query(stamp(workspace, "films", "edits"), "browse/films", ids=[film])
-        if known.empty:
-            st.info("It is not a real film of this workspace, so it has no neighbours to show.")
-            return
-        film_grid(workspace, [film], 1)
         try:
             from cars import index
 
-            near = index.nearest(workspace, [film], PER_PAGE)
+            near = list(index.nearest(workspace, [film], PER_PAGE - 1)["dicom_id"])
+            st.caption("The clicked film comes first, then the films most like it, the most alike first.")
         except CarsError as error:
+            near = []
             st.info(plain(f"{error.message} {error.hint or ''}"))
-            return
-        film_grid(workspace, list(near["dicom_id"]), PER_PAGE)
+        film_grid(workspace, [film, *near], PER_PAGE)

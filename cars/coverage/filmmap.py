@@ -40,7 +40,8 @@ class FilmMap:
     """The films that lie on the map.
 
     films: one row a film, as everywhere in coverage. x, y: (films,) float32. rank: (films,) int32, a seeded random
-    order, so that the sample of a smaller window holds the films that a larger one showed there.
+    order, so that the sample of a smaller window holds the films that a larger one showed there. stamp: another one
+    means other films, places or decisions; a key for what was counted on the map.
     """
 
     films: FilmCodes
@@ -48,6 +49,7 @@ class FilmMap:
     y: np.ndarray
     rank: np.ndarray
     backbone: str
+    stamp: str = ""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -86,7 +88,7 @@ def film_map(workspace: Workspace) -> FilmMap:
 
 @lru_cache(maxsize=MAPS_KEPT)
 def _film_map(path: str, stamp: str) -> FilmMap:
-    """stamp: only the key of the memory."""
+    """stamp: the key of the memory."""
     workspace = Workspace(path)
     frame = load_rows(workspace, "all", include_synthetic=True)
     placed = workspace.query("coverage/map_places")
@@ -104,7 +106,7 @@ def _film_map(path: str, stamp: str) -> FilmMap:
     rank = np.random.default_rng(0).permutation(len(where)).astype(np.int32)
     x, y = (placed[name].to_numpy(dtype=np.float32)[where] for name in ("x", "y"))
     backbone = str(placed["backbone"].iloc[0])
-    return FilmMap(films, x, y, rank, backbone)
+    return FilmMap(films, x, y, rank, backbone, stamp)
 
 
 # Colours ------------------------------------------------------------------------------------------------------------
@@ -368,6 +370,13 @@ def parse_window(text: str, whole: Window) -> Window:
     return (x0, x1, y0, y1)
 
 
+def wider(window: Window, whole: Window) -> Window:
+    """A window of twice the sides around the same middle, at most the whole map."""
+    x0, x1, y0, y1 = window
+    x, y = (x1 - x0) / 2, (y1 - y0) / 2
+    return (max(x0 - x, whole[0]), min(x1 + x, whole[1]), max(y0 - y, whole[2]), min(y1 + y, whole[3]))
+
+
 def region_window(text: str) -> Window:
     """The box around a region. Raises: SettingError as `parse_region` does."""
     kind, shape = parse_region(text)
@@ -381,11 +390,12 @@ def region_of_rows(workspace: Workspace, films: FilmCodes, text: str) -> np.ndar
     """(films,) bool over any other selection of films: those that lie in a region of the map. A film off the map lies
     nowhere. Raises: SettingError, WorkspaceError as `in_region` and `film_map` do."""
     m = film_map(workspace)
-    return np.isin(films.dicom_id, m.films.dicom_id[in_region(m, text)])
+    inside = pd.Index(m.films.dicom_id[in_region(m, text)], dtype=object)
+    return inside.get_indexer(pd.Index(films.dicom_id, dtype=object)) >= 0
 
 
 __all__ = [
     "BINS", "MOST_MARKS", "Density", "FilmMap", "colour_choices", "density", "film_map", "in_region", "matches",
     "members", "parse_region", "parse_window", "region_gaps", "region_of_rows", "region_summary", "region_text",
-    "region_window", "sample", "window_text",
+    "region_window", "sample", "wider", "window_text",
 ]  # fmt: skip

@@ -56,7 +56,7 @@ def density_map(
     figure.add_trace(
         go.Heatmap(
             z=z, x=found.x.astype(np.float32), y=found.y.astype(np.float32), colorscale=scale, zmin=limits[0],
-            zmax=limits[1], hoverinfo="skip", colorbar={**bar, "title": {"text": ""}},
+            zmax=limits[1], hoverinfo="skip", colorbar={**bar, "title": {"text": _in_a_cell(found), "side": "right"}},
         )
     )  # fmt: skip
     if marks is not None and len(marks):
@@ -113,6 +113,13 @@ def _focus(figure: go.Figure, focus: pd.DataFrame | None) -> None:
     figure.add_trace(trace)
 
 
+def _in_a_cell(found: Density) -> str:
+    """What the colour bar says, whatever the title's words."""
+    if found.commonest is not None:
+        return "commonest in a cell"
+    return "films in a cell" if found.hits is None else "share of a cell's films"
+
+
 def _small(words: str) -> str:
     return words[:1].lower() + words[1:]
 
@@ -135,5 +142,6 @@ def _dress(
             figure.add_shape(type="path", path=path, line=line)
     return figure.update_layout(
         dragmode=tool, clickmode="event+select", legend={"itemsizing": "constant"}, plot_bgcolor="#FBFCFD",
+        margin={"b": 10},
         selectionrevision=str(window), newselection={"line": {"color": GREY}},
     )  # fmt: skip
