@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -25,8 +26,7 @@ PER_PAGE = 12
 MOST_PAGES = 100
 #: What the mouse does → plotly's word. Streamlit tells of a click on a mark only while nothing can be drawn.
 TOOLS = {"box": ("Draw a box", "select"), "lasso": ("Draw a lasso", "lasso"), "click": ("Click a film", "pan")}
-#: A finding is named for a region when its share there is this many times that elsewhere, or the inverse.
-STANDS_OUT = 1.25
+INTERVAL = "95% interval (Wilson) of the share here; films of one patient are counted as if they were independent."
 
 
 def key_of() -> str:
@@ -120,8 +120,19 @@ def _map(path: str) -> None:
         film = _state.read("film")
         if film:
             film_panel(workspace, film)
+        elif _state.read("tool") == TOOLS["click"][0]:
+            _ready(str(workspace.path), m.stamp, str(m.films.dicom_id[0]))
         elif chosen is None:
             st.caption("Nothing is chosen yet. Draw a box or a lasso around some films, or set Mouse to click one.")
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _ready(path: str, stamp: str, film: str) -> None:
+    """Read the index before the first click, not after it. Nothing is said where there is none: the click does."""
+    from cars import index
+
+    with contextlib.suppress(CarsError):
+        index.nearest(Workspace(path), [film], 1)
 
 
 def draw(workspace: Workspace, m: FilmMap, kept: np.ndarray, focus: dict[str, str]) -> None:
@@ -174,7 +185,8 @@ def draw(workspace: Workspace, m: FilmMap, kept: np.ndarray, focus: dict[str, st
         table: Any = frame.drop(columns="row")
     else:
         found = filmmap.density(m, window, kept, hit, group)
-        marks = _marks(m, filmmap.sample(m, window, kept))
+        # films to click are drawn only while the mouse clicks: they would lie on the colours
+        marks = _marks(m, filmmap.sample(m, window, kept)) if tool == "click" else None
         values = m.films.words[group] if group else ()
         drawn = plots.density_map(found, choices[colour], window, values, marks, **options)
         table = lambda: _cells(found, values)  # noqa: E731
@@ -212,20 +224,17 @@ def region_panel(workspace: Workspace, m: FilmMap, chosen: np.ndarray, kept: np.
         made = f" {totals.synthetic:,} of them are synthetic." if totals.synthetic else ""
         counted = f"{totals.films:,} films of {totals.patients:,} patients ({splits}).{made}"
         st.write(f"{counted} {_standing_out(found['findings'])}")
-        left, right = st.columns(2)
+        left, right = st.columns([10, 11])
         with left:
-            st.markdown("**Findings: share of films here, and elsewhere on the map**")
+            st.markdown("**Share of films with a finding**")
             st.dataframe(
-                found["findings"][["finding", "share", "share_elsewhere", "ratio", "films"]], hide_index=True,
-                height=248,
+                found["findings"][["finding", "share", "low", "high", "share_elsewhere"]], hide_index=True, height=248,
                 column_config={
-                    "finding": st.column_config.TextColumn("Finding", width=170),
-                    "share": st.column_config.NumberColumn("Here", format="percent", width=70),
-                    "share_elsewhere": st.column_config.NumberColumn("Elsewhere", format="percent", width=85),
-                    "ratio": st.column_config.NumberColumn(
-                        "Ratio", format="%.2f", width=60, help="The share here divided by the share elsewhere."
-                    ),
-                    "films": st.column_config.NumberColumn("Films here", format="localized", width=85),
+                    "finding": st.column_config.TextColumn("Finding", width=150),
+                    "share": st.column_config.NumberColumn("Here", format="percent", width=65),
+                    "low": st.column_config.NumberColumn("from", format="percent", width=65, help=INTERVAL),
+                    "high": st.column_config.NumberColumn("to", format="percent", width=65, help=INTERVAL),
+                    "share_elsewhere": st.column_config.NumberColumn("Elsewhere", format="percent", width=80),
                 },
             )  # fmt: skip
         with right:
@@ -266,8 +275,7 @@ def _gaps(key: tuple[str, ...]) -> pd.DataFrame:
 
 def _standing_out(findings: pd.DataFrame) -> str:
     """One sentence on the findings that are commoner or rarer here."""
-    common = findings[(findings["ratio"] >= STANDS_OUT) & (findings["films"] >= 5)]
-    rare = findings[findings["ratio"] <= 1 / STANDS_OUT]
+    common, rare = filmmap.standing_out(findings)
     parts = [
         f"{word}: " + ", ".join(f"{plain(r.finding)} ({r.ratio:.1f}×)" for r in rows.head(3).itertuples())
         for word, rows in (("Commoner than elsewhere", common), ("Rarer than elsewhere", rare))
@@ -278,7 +286,7 @@ def _standing_out(findings: pd.DataFrame) -> str:
 
 def touched(workspace: Workspace, m: FilmMap) -> None:
     """The gaps that films here match, or miss by one condition; choosing one makes it the chosen pattern."""
-    st.markdown("**Gaps nearest to the films here**")
+    st.markdown("**Gaps that films here match, or nearly match**")
     if not workspace.has("gaps"):
         st.caption("No search for gaps has run yet.")
         return

@@ -28,6 +28,12 @@ def test_a_thumbnail_is_small_and_keeps_its_shape(tmp_path: Path) -> None:
     assert size(pictures.thumbnail(tmp_path / "film.png")) == (171, 256)
 
 
+def test_a_film_without_a_file_has_a_picture_that_is_none_of_a_film() -> None:
+    assert size(pictures.no_film(64)) == (64, 64)
+    grey = np.asarray(Image.open(io.BytesIO(pictures.no_film(64))))
+    assert grey.min() > 180, "pale everywhere: nobody takes it for a film"
+
+
 def test_a_broken_film_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "film.jpg").write_bytes(b"no film")
     with pytest.raises(FilmError):

@@ -100,6 +100,8 @@ def test_the_map_of_many_films_colours_cells() -> None:
     most = Density(count, None, centres, centres, np.array([[-1, 0], [1, 1]]))
     heat = plots.density_map(most, "View", values=("PA", "AP"), **shared).data[0]
     assert list(heat.colorbar.ticktext) == ["PA", "AP"]
+    said = {drawn.data[0].colorbar.title.text, share.colorbar.title.text, heat.colorbar.title.text}
+    assert said == {"films in a cell", "share of a cell's films", "commonest in a cell"}
     assert np.isnan(heat.z[0][0])
 
 

@@ -21,6 +21,7 @@ from ..provenance import digest
 from ..workspace import Workspace
 from .codes import GROUPS, FilmCodes
 from .rows import _stamp, load_rows
+from .views import wilson
 
 #: Cells a side of a density figure, at most and at least.
 BINS, FEWEST_BINS = 200, 40
@@ -265,7 +266,9 @@ def region_summary(workspace: Workspace, m: FilmMap, chosen: np.ndarray, kept: n
             do not.
 
     Returns: totals (one row: films, patients, studies, synthetic), splits (split, films, patients), findings (finding,
-    films, share, share_elsewhere, ratio; NaN where it cannot be said), sorted by how far the share is from elsewhere.
+    films, share, low, high, share_elsewhere, ratio; NaN where it cannot be said), sorted by how far the share is from
+    elsewhere. low, high: Wilson's 95 % interval of the share, films taken as independent, which those of one patient
+    are not.
     """
     films = m.films
     frame = pd.DataFrame(
@@ -281,6 +284,8 @@ def region_summary(workspace: Workspace, m: FilmMap, chosen: np.ndarray, kept: n
         splits = workspace.query("coverage/region_splits", connection)
         findings = workspace.query("coverage/region_findings", connection)
     findings["finding"] = [schema.FINDING_OF[c] for c in findings["finding"]]
+    here = float(totals["films"].iloc[0])
+    findings["low"], findings["high"] = wilson(findings["films"].to_numpy(), np.full(len(findings), here))
     with np.errstate(divide="ignore", invalid="ignore"):
         findings["ratio"] = np.where(
             findings["share_elsewhere"] > 0, findings["share"] / findings["share_elsewhere"], np.nan
@@ -288,6 +293,14 @@ def region_summary(workspace: Workspace, m: FilmMap, chosen: np.ndarray, kept: n
     far = np.log2(findings["ratio"].clip(1 / 64, 64)).abs().fillna(-1)
     findings = findings.iloc[np.argsort(-far.to_numpy(), kind="stable")].reset_index(drop=True)
     return {"totals": totals, "splits": splits, "findings": findings}
+
+
+def standing_out(findings: pd.DataFrame, times: float = 1.25) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(commoner, rarer): rows of `region_summary`'s findings whose share differs from elsewhere by a factor of `times`
+    or more, and whose interval does not hold the share elsewhere."""
+    common = (findings["ratio"] >= times) & (findings["low"] > findings["share_elsewhere"])
+    rare = (findings["ratio"] <= 1 / times) & (findings["high"] < findings["share_elsewhere"])
+    return findings[common], findings[rare]
 
 
 def region_gaps(m: FilmMap, gaps: pd.DataFrame, chosen: np.ndarray, limit: int = 10) -> pd.DataFrame:
@@ -397,5 +410,5 @@ def region_of_rows(workspace: Workspace, films: FilmCodes, text: str) -> np.ndar
 __all__ = [
     "BINS", "MOST_MARKS", "Density", "FilmMap", "colour_choices", "density", "film_map", "in_region", "matches",
     "members", "parse_region", "parse_window", "region_gaps", "region_of_rows", "region_summary", "region_text",
-    "region_window", "sample", "wider", "window_text",
+    "region_window", "sample", "standing_out", "wider", "window_text",
 ]  # fmt: skip

@@ -60,7 +60,7 @@ def density_map(
         )
     )  # fmt: skip
     if marks is not None and len(marks):
-        figure.add_trace(_marks(marks, INK, 4, 0.18, "film, to click"))
+        figure.add_trace(_marks(marks, INK, 5, 0.35, "film, to click"))
     _focus(figure, focus)
     detail = f"{total:,} films{from_source(source)}; a cell's colour: {_small(words)}."
     return _dress(figure, words, detail, window, region, tool)

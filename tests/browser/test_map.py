@@ -89,7 +89,7 @@ def test_the_map_of_a_large_data_set(page: Any, address: str, timed: Callable[[s
     films = counted(page)
     assert 0 < films < FILMS
     assert "region=box" in page.url
-    page.get_by_text("Gaps of which films lie here").wait_for()
+    page.get_by_text("Gaps that films here match, or nearly match").wait_for()
 
     with timed("zoom into it"):
         page.get_by_role("button", name="Zoom into the region").click()

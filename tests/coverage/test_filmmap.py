@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from cars import schema
 from cars.coverage import filmmap
+from cars.coverage.views import wilson
 from cars.errors import SettingError, WorkspaceError
 from cars.workspace import Workspace
 
@@ -164,11 +165,46 @@ def test_a_region_is_summed_up_by_duckdb(m: filmmap.FilmMap, mapped: Workspace) 
         assert row.share == pytest.approx(present[inside].mean())
         elsewhere = present[kept & ~chosen].mean()
         assert row.share_elsewhere == pytest.approx(elsewhere)
+        assert row.low <= row.share <= row.high
+        assert wilson(np.array([row.films]), np.array([inside.sum()])) == ([row.low], [row.high])
         expected = present[inside].mean() / elsewhere if elsewhere else np.nan
         assert row.ratio == pytest.approx(expected, nan_ok=True)
     nothing = filmmap.region_summary(mapped, m, np.zeros(len(m), bool), kept)
     assert nothing["totals"].iloc[0].films == 0
     assert nothing["findings"]["share"].isna().all(), "undefined, and not 0"
+
+
+def test_what_stands_out_differs_by_more_than_chance() -> None:
+    findings = pd.DataFrame(
+        {
+            "finding": ["far, few films", "far", "near", "gone", "gone, few films"],
+            "share": [0.2, 0.2, 0.11, 0.0, 0.0], "low": [0.05, 0.15, 0.105, 0.0, 0.0],
+            "high": [0.5, 0.25, 0.115, 0.01, 0.3], "share_elsewhere": [0.1, 0.1, 0.1, 0.05, 0.05],
+        }
+    )  # fmt: skip
+    findings["ratio"] = findings["share"] / findings["share_elsewhere"]
+    common, rare = filmmap.standing_out(findings)
+    assert list(common["finding"]) == ["far"]
+    assert list(rare["finding"]) == ["gone"]
+
+
+def test_a_wider_window_doubles_and_stays_on_the_map() -> None:
+    whole = (0.0, 10.0, 0.0, 8.0)
+    assert filmmap.wider((4.0, 6.0, 3.0, 5.0), whole) == (3.0, 7.0, 2.0, 6.0)
+    assert filmmap.wider((0.0, 6.0, 7.0, 8.0), whole) == (0.0, 9.0, 6.5, 8.0)
+    assert filmmap.wider(whole, whole) == whole
+
+
+def test_a_region_of_other_rows_leaves_out_films_off_the_map(mapped: Workspace, m: filmmap.FilmMap) -> None:
+    from cars.coverage import film_codes
+
+    films = film_codes(mapped)
+    assert len(films) == len(m) + 1
+    inside = set(m.films.dicom_id[filmmap.in_region(m, "box:-2,2,-1,1")])
+    found = filmmap.region_of_rows(mapped, films, "box:-2,2,-1,1")
+    assert 0 < found.sum() < len(m)
+    np.testing.assert_array_equal(found, [i in inside for i in films.dicom_id])
+    assert filmmap.region_of_rows(mapped, films, "box:-99,99,-99,99").sum() == len(m)
 
 
 def test_gaps_of_a_region_count_matches_and_near_misses(m: filmmap.FilmMap) -> None:
