@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from pathlib import Path
 
@@ -63,6 +64,23 @@ def test_a_stopped_layout_goes_on_to_the_same_points(
     seen: list[int] = []
     again = umap_layout.lay_out(graph, groups[:, :2], 3, file, lambda done, *_: seen.append(done))
     assert seen[0] == 110, "finished epochs are not done again"
+    np.testing.assert_array_equal(again, points)
+
+
+def test_a_killed_layout_goes_on_from_what_the_clock_saved(
+    graph: object, groups: np.ndarray, points: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(umap_layout, "CHECKPOINT_SECONDS", 0.0)
+    file, left = tmp_path / "layout.npz", tmp_path / "left.npz"
+
+    def progress(done: int, total: int, message: str) -> None:
+        if done == 70:  # what a kill at this moment would leave on disk
+            shutil.copy(file, left)
+
+    np.testing.assert_array_equal(umap_layout.lay_out(graph, groups[:, :2], 3, file, progress), points)
+    seen: list[int] = []
+    again = umap_layout.lay_out(graph, groups[:, :2], 3, left, lambda done, *_: seen.append(done))
+    assert seen[0] == 70
     np.testing.assert_array_equal(again, points)
 
 
