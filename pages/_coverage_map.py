@@ -139,8 +139,10 @@ def draw(workspace: Workspace, m: FilmMap, kept: np.ndarray, focus: dict[str, st
     """Controls and figure."""
     choices = filmmap.colour_choices(m.films, bool(focus))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        # counting marks says nothing where each film has its own
+        plain_start = "by:view" if len(m) <= filmmap.MOST_MARKS and "by:view" in choices else "films"
         colour = _state.selectbox(
-            "Colour by", list(choices), "colour", "focus" if focus else "films", 300, choices.__getitem__
+            "Colour by", list(choices), "colour", "focus" if focus else plain_start, 300, choices.__getitem__
         )
         tools = {name: words for name, (words, _) in TOOLS.items()}
         tool = _state.selectbox("Mouse", list(tools), "tool", "box", 150, tools.__getitem__)
