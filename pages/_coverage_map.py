@@ -26,6 +26,8 @@ PER_PAGE = 12
 MOST_PAGES = 100
 #: What the mouse does → plotly's word. Streamlit tells of a click on a mark only while nothing can be drawn.
 TOOLS = {"box": ("Draw a box", "select"), "lasso": ("Draw a lasso", "lasso"), "click": ("Click a film", "pan")}
+#: So many films of the chosen pattern are ringed even where the colours show it.
+FEW = 200
 INTERVAL = "95% interval (Wilson) of the share here; films of one patient are counted as if they were independent."
 
 
@@ -121,7 +123,8 @@ def _map(path: str) -> None:
         if film:
             film_panel(workspace, film)
         elif _state.read("tool") == TOOLS["click"][0]:
-            _ready(str(workspace.path), m.stamp, str(m.films.dicom_id[0]))
+            st.caption("Click a dot: its film and those most like it are shown here.")
+            _ready(str(workspace.path), m.stamp, str(m.films.dicom_id[np.argmin(m.films.synthetic)]))
         elif chosen is None:
             st.caption("Nothing is chosen yet. Draw a box or a lasso around some films, or set Mouse to click one.")
 
@@ -163,7 +166,10 @@ def draw(workspace: Workspace, m: FilmMap, kept: np.ndarray, focus: dict[str, st
     group = colour.removeprefix("by:") if colour.startswith("by:") else ""
     shown = np.flatnonzero(kept & m.within(window))
     options: dict[str, Any] = {"total": len(shown), "source": source_name(workspace)}
-    options["focus"] = _marks(m, filmmap.sample(m, window, kept & filmmap.matches(m, focus), 1_000)) if focus else None
+    matching = filmmap.sample(m, window, kept & filmmap.matches(m, focus), 1_000) if focus else np.zeros(0, np.int64)
+    # where colours show the pattern, rings are for the few that a cell's colour would hide
+    if len(matching) and (colour != "focus" or len(matching) <= FEW):
+        options["focus"] = _marks(m, matching)
     key = key_of()
     options["tool"] = TOOLS[tool][1]
     with reported():

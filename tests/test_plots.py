@@ -95,6 +95,7 @@ def test_the_map_of_many_films_colours_cells() -> None:
     assert [heat.z[0][1], heat.z[1][0], heat.z[1][1]] == pytest.approx([2, 0, 1]), "tenfold is one step"
     assert list(marks.customdata) == [0, 1, 2, 3]
     assert "111 films from phantom" in title(drawn)
+    assert "Dots are 4 of them" in title(drawn)
     share = plots.density_map(Density(count, count // 10, centres, centres), "Share with Edema", **shared).data[0]
     assert [share.z[0][1], share.z[1][0], share.z[1][1]] == pytest.approx([0.1, 0, 0.1])
     most = Density(count, None, centres, centres, np.array([[-1, 0], [1, 1]]))

@@ -59,10 +59,12 @@ def density_map(
             zmax=limits[1], hoverinfo="skip", colorbar={**bar, "title": {"text": _in_a_cell(found), "side": "right"}},
         )
     )  # fmt: skip
+    dots = ""
     if marks is not None and len(marks):
+        dots = f" Dots are {len(marks):,} of them, to click."
         figure.add_trace(_marks(marks, INK, 5, 0.35, "film, to click"))
     _focus(figure, focus)
-    detail = f"{total:,} films{from_source(source)}; a cell's colour: {_small(words)}."
+    detail = f"{total:,} films{from_source(source)}; a cell's colour: {safe(_small(words))}.{dots}"
     return _dress(figure, words, detail, window, region, tool)
 
 
