@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -197,7 +198,7 @@ def draw(workspace: Workspace, m: FilmMap, kept: np.ndarray, focus: dict[str, st
         marks = _marks(m, filmmap.sample(m, window, kept)) if tool == "click" else None
         values = m.films.words[group] if group else ()
         drawn = plots.density_map(found, choices[colour], window, values, marks, **options)
-        table = lambda: _cells(found, values)  # noqa: E731
+        table = partial(_cells, found, values)
     figure(
         drawn, f"Map {choices[colour]}", table, key, n=len(shown), unit="film", source=source_name(workspace),
         on_select=lambda: _picked(m, key), selection_mode=("points", "box", "lasso"),

@@ -54,6 +54,21 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
 
 
 @pytest.fixture
+def link(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
+    """link(workspace, section="pairs") → the page Coverage as a fresh browser opens that address."""
+
+    def draw(workspace: Workspace, /, **params: str) -> AppTest:
+        monkeypatch.setenv("CARS_WORKSPACE", str(workspace.path))
+        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
+        app.switch_page("pages/coverage.py")
+        for name, value in params.items():
+            app.query_params[name] = value
+        return app.run()
+
+    return draw
+
+
+@pytest.fixture
 def empty(tmp_path: Path) -> Workspace:
     return Workspace.create(tmp_path / "nothing")
 

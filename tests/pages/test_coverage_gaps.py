@@ -8,13 +8,11 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
+from test_coverage_views import text
 
 from cars import coverage
 from cars.coverage import filters
 from cars.workspace import Workspace
-from tests.pages.test_coverage_views import link, text
-
-__all__ = ["link"]
 
 
 def listed(app: AppTest) -> pd.DataFrame:

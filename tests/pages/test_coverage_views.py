@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,23 +15,7 @@ from cars.coverage.sets import AttributeSet, attribute_sets, save_set
 from cars.workspace import Workspace
 from pages import _figure
 
-ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = ("pairs", "combinations", "groups", "splits", "compare")
-
-
-@pytest.fixture
-def link(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
-    """link(workspace, section="pairs") → the page Coverage as a fresh browser opens that address."""
-
-    def draw(workspace: Workspace, /, **params: str) -> AppTest:
-        monkeypatch.setenv("CARS_WORKSPACE", str(workspace.path))
-        app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
-        app.switch_page("pages/coverage.py")
-        for name, value in params.items():
-            app.query_params[name] = value
-        return app.run()
-
-    return draw
 
 
 def text(app: AppTest) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
-from test_coverage_views import charts, link, text  # noqa: F401  (link is a fixture)
+from test_coverage_views import charts, text
 
 from cars import coverage, jobs
 from cars.coverage.space import SpaceSettings, near_misses, space
@@ -42,7 +42,7 @@ def press(app: AppTest, label: str) -> AppTest:
     return next(b for b in app.button if b.label == label).click().run()
 
 
-def test_films_without_vectors_are_to_be_embedded_first(link: Callable, workspace_copy: Workspace) -> None:  # noqa: F811
+def test_films_without_vectors_are_to_be_embedded_first(link: Callable, workspace_copy: Workspace) -> None:
     app = link(workspace_copy, section="space")
     assert not app.exception
     assert "no vectors yet" in text(app)
@@ -50,7 +50,7 @@ def test_films_without_vectors_are_to_be_embedded_first(link: Callable, workspac
     assert list(jobs.jobs(workspace_copy)["verb"]) == ["embed"]
 
 
-def test_one_button_measures(link: Callable, embedded: Workspace) -> None:  # noqa: F811
+def test_one_button_measures(link: Callable, embedded: Workspace) -> None:
     app = link(embedded, section="space")
     assert not app.exception
     assert "Nothing has been measured yet" in text(app)
@@ -61,7 +61,7 @@ def test_one_button_measures(link: Callable, embedded: Workspace) -> None:  # no
     assert job["settings"]["k"] == 2
 
 
-def test_what_was_measured_is_said_and_shown(link: Callable, embedded: Workspace) -> None:  # noqa: F811
+def test_what_was_measured_is_said_and_shown(link: Callable, embedded: Workspace) -> None:
     coverage.gaps(embedded, coverage.GapsSettings(threshold=4, max_order=2))
     result = space(embedded, SpaceSettings(k=1))
     assert result["near_misses"], "some film is out of reach"
@@ -87,7 +87,7 @@ def test_what_was_measured_is_said_and_shown(link: Callable, embedded: Workspace
     assert "no test film to judge" in text(nobody)
 
 
-def test_figures_of_other_vectors_or_gaps_say_that_they_are_old(link: Callable, embedded: Workspace) -> None:  # noqa: F811
+def test_figures_of_other_vectors_or_gaps_say_that_they_are_old(link: Callable, embedded: Workspace) -> None:
     space(embedded, SpaceSettings(k=1))
     coverage.gaps(embedded, coverage.GapsSettings(threshold=4, max_order=2))
     embed_made_up(embedded, "anew")
