@@ -123,6 +123,11 @@ def test_a_lasso_keeps_what_lies_inside() -> None:
     x, y = m.x, m.y
     expected = (np.abs(x) < 1) & (np.abs(y) < 1) & ((y < 0) | (x < 0))
     np.testing.assert_array_equal(found, expected)
+    # a C open to the left: films in its mouth have two edges to their right, and are outside
+    mouth = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1], [-1, 0.5], [0.5, 0.5], [0.5, -0.5], [-1, -0.5]])
+    found = filmmap.in_region(m, filmmap.region_text("lasso", mouth))
+    expected = (np.abs(x) < 1) & (np.abs(y) < 1) & ~((x < 0.5) & (np.abs(y) < 0.5))
+    np.testing.assert_array_equal(found, expected)
     box = filmmap.in_region(m, filmmap.region_text("box", np.array([[-1, 0.5], [0, 2]])))
     np.testing.assert_array_equal(box, (x >= -1) & (x <= 0.5) & (y >= 0) & (y <= 2))
 
