@@ -1,4 +1,4 @@
-"""The generator that CARS ships: concept-conditioned diffusion at 64 px, with two ways to edit.
+"""The generator that CARS ships: concept-conditioned diffusion on pixels or latents, with two ways to edit.
 
 Inversion (edit-friendly DDPM inversion: Huberman-Spiegelglas et al. 2023, "An Edit Friendly DDPM Noise Space",
 arXiv 2304.06140): noise the film independently to every level, read off the noise that the sampler would have needed
@@ -8,6 +8,9 @@ Inpainting: draw the ROI from fresh noise under the target vector, guided away f
 outside follows the film (Lugmayr et al. 2022, "RePaint", arXiv 2201.09865, without its resampling).
 
 In both, the latent outside the ROI is replaced by the film's own latent of the same noise level after every step.
+
+The packaged editor works on 64 × 64 pixels; `cars train-generator --size` makes editors for other sizes, from 256 px
+on in the latents of an autoencoder. nets/latent.py carries films there and back; the sampler is the same.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from . import GENERATORS, MODES, EditRequest, EditResult, check, in_groups
 
 @GENERATORS.register("cars")
 class CarsGenerator:
-    """Edits frontal films at 64 px.
+    """Edits frontal films at 64 px, or at the size that its editor was trained for.
 
     folder: an editor's folder to use in place of the packaged one.
     """
@@ -54,11 +57,12 @@ class CarsGenerator:
 
     @cached_property
     def revision(self) -> str:
-        """First 12 hex digits of the SHA-256 of the weights."""
+        """First 12 hex digits of the SHA-256 of the weights, those of an autoencoder included."""
         from ..nets.concept_unet import WEIGHTS
-        from ..provenance import file_digest
+        from ..provenance import digest, file_digest
 
-        return file_digest(self._folder / "unet" / WEIGHTS, 12)
+        sums = [file_digest(path, 12) for part in ("unet", "vae") if (path := self._folder / part / WEIGHTS).is_file()]
+        return sums[0] if len(sums) == 1 else digest(sums, length=12)
 
     def load(self, device: str = "auto") -> CarsGenerator:
         """Read the weights. Raises: MissingDependency when they are not there."""
@@ -97,15 +101,19 @@ class CarsGenerator:
             with torch.inference_mode(), autocast(self.device):
                 walk = _Walk(self.net, requests, steps, self.device)
                 final = self.walked(walk, mode, skip)
+                return walk.results(final)
         except torch.OutOfMemoryError:
             raise ResourceError(
                 f"The device's memory is too small for {len(requests)} edits at once.", "Choose a smaller batch."
             ) from None
-        return walk.results(final)
 
 
 class _Walk:
-    """The sampler on one batch of requests. Films are (B, 1, S, S) float32 in [-1, 1]."""
+    """The sampler on one batch of requests.
+
+    grey, films: (B, 1, S, S) float32, the films in grey levels and in [-1, 1]; pixels: their ROI. source: the films in
+    the network's space, and roi: the cells of it that may change. Where the network works on pixels they are the same.
+    """
 
     def __init__(self, net: Any, requests: list[EditRequest], steps: int, device: str) -> None:
         from ..nets.concept_unet import context_of, encode, scheduler, torch
@@ -122,10 +130,11 @@ class _Walk:
             codes = encode(vectors, [r.view for r in requests], [r.sex for r in requests], ages)
             return torch.from_numpy(codes).to(device)
 
-        self.source = tensor("image")[:, None] / 127.5 - 1
-        self.roi = tensor("roi")[:, None]
+        self.grey, self.pixels = tensor("image")[:, None], tensor("roi")[:, None]
+        self.films = self.grey / 127.5 - 1
+        self.source, self.roi = net.codec.encode(self.films), net.codec.cells(self.pixels)
         hide = torch.tensor([r.hide_masks for r in requests], device=device)
-        self.context = context_of(self.source, self.roi, tensor("masks"), hide)
+        self.context = context_of(self.source, self.roi, net.codec.shares(tensor("masks")), hide)
         self.before, self.after = tokens("vector_from"), tokens("vector_to")
         self.guidance = torch.tensor([r.guidance for r in requests], device=device)[:, None, None, None]
         plan = scheduler()
@@ -137,17 +146,21 @@ class _Walk:
         self.noise = torch.stack([self._draw(r.seed, steps + 1) for r in requests], dim=1).to(device)
 
     def _draw(self, seed: int, levels: int) -> Any:
-        """(levels, 1, S, S) standard normal from one seed, always drawn on the CPU."""
+        """(levels, C, s, s) standard normal from one seed, always drawn on the CPU."""
         generator = self.torch.Generator().manual_seed(seed)
         return self.torch.randn((levels, *self.source.shape[1:]), generator=generator)
 
     def results(self, final: Any) -> list[EditResult]:
         """Put the source back outside the ROI, and say how far the network had drifted from it there."""
-        final = final.clamp(-1, 1)
-        outside = 1 - self.roi
-        drift = (127.5 * (final - self.source).abs() * outside).sum((1, 2, 3)) / outside.sum((1, 2, 3)).clamp(min=1)
-        edited = 127.5 * (self.roi * final + outside * self.source + 1)
+        final = self.net.codec.film(final, self.source, self.films, self.roi)
+        outside = 1 - self.pixels
+        drift = (127.5 * (final - self.films).abs() * outside).sum((1, 2, 3)) / outside.sum((1, 2, 3)).clamp(min=1)
+        edited = self.torch.where(self.pixels > 0, 127.5 * (final + 1), self.grey)
         return [EditResult(e, float(d)) for e, d in zip(edited[:, 0].float().cpu().numpy(), drift)]
+
+    def bounded(self, clean: Any) -> Any:
+        """What the network takes for the film without noise, kept to what a film can be."""
+        return self.net.codec.bounded(clean)
 
     def _v(self, x: Any, level: int, tokens: Any) -> Any:
         steps = self.torch.full((len(x),), self.steps[level], device=x.device)
@@ -156,7 +169,7 @@ class _Walk:
     def _mean(self, x: Any, v: Any, level: int) -> Any:
         """The sampler's mean of the next latent given v: DDPM's posterior, as DDIM with η = 1 writes it."""
         a, b = self.alpha[level], self.alpha[level + 1]
-        clean = (a**0.5 * x - (1 - a) ** 0.5 * v).clamp(-1.2, 1.2)
+        clean = self.bounded(a**0.5 * x - (1 - a) ** 0.5 * v)
         noise = (x - a**0.5 * clean) / (1 - a) ** 0.5
         return b**0.5 * clean + max(0.0, 1 - b - self._spread(level) ** 2) ** 0.5 * noise
 

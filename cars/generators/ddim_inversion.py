@@ -51,6 +51,6 @@ def raised(walk: _Walk, x: Any, level: int) -> Any:
 def lowered(walk: _Walk, x: Any, v: Any, level: int) -> Any:
     """x of `level` carried down to the next by the prediction v, without fresh noise (η = 0)."""
     a, b = walk.alpha[level], walk.alpha[level + 1]
-    clean = (a**0.5 * x - (1 - a) ** 0.5 * v).clamp(-1.2, 1.2)
+    clean = walk.bounded(a**0.5 * x - (1 - a) ** 0.5 * v)
     noise = (x - a**0.5 * clean) / (1 - a) ** 0.5
     return b**0.5 * clean + (1 - b) ** 0.5 * noise

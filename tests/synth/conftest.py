@@ -23,10 +23,25 @@ def tiny_editor(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def tiny_generator(tiny_editor):
+def latent_editor(tmp_path_factory):
+    """The same in the latents of an untrained autoencoder that halves the side."""
+    from cars.nets.concept_unet import ConceptUNet, save, torch
+    from cars.nets.latent import Latents, new_vae
+
+    torch.set_num_threads(1)
+    torch.manual_seed(6)
+    vae = new_vae((8, 16))
+    vae.register_to_config(scaling_factor=1.7, shift_factor=0.2)
+    folder = tmp_path_factory.mktemp("latent-editor")
+    save(ConceptUNet(SIZE, (8, 16, 24), Latents(vae)), folder, "untrained", half=False)
+    return folder
+
+
+@pytest.fixture(scope="session", params=["tiny_editor", "latent_editor"])
+def tiny_generator(request):
     from cars.generators.cars_unet import CarsGenerator
 
-    return CarsGenerator(tiny_editor).load("cpu")
+    return CarsGenerator(request.getfixturevalue(request.param)).load("cpu")
 
 
 @pytest.fixture

@@ -46,6 +46,9 @@ class Straight:
     def __init__(self, x0, noise, alpha):
         self.x0, self.noise, self.alpha, self.before = x0, noise, alpha, None
 
+    def bounded(self, clean):
+        return clean
+
     def _v(self, x, level, tokens):
         a = self.alpha[level]
         return a**0.5 * self.noise - (1 - a) ** 0.5 * self.x0
