@@ -44,3 +44,16 @@ def autocast(name: str) -> Any:
     """bf16 autocast on a GPU; nothing on the CPU, where bf16 is slower."""
     module = torch()
     return module.autocast(device_type=name.split(":")[0], dtype=module.bfloat16, enabled=name.startswith("cuda"))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on this machine."""
+    if isinstance(error, MemoryError):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    # the CPU's allocator and some CUDA libraries raise plain RuntimeErrors
+    words = str(error).lower()
+    return isinstance(error, torch().OutOfMemoryError) or any(
+        sign in words for sign in ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+    )

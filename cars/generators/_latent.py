@@ -23,9 +23,11 @@ import numpy as np
 from ..errors import DataError, ResourceError, SettingError
 from ..schema import EDITABLE
 from ..torchbox import device as choose_device
+from ..torchbox import out_of_memory
 from . import MODES, EditRequest, EditResult, check, in_groups
 from ._folder import Layout, Parts, Released, check_folder, folder_of, load_parts
 from ._prompts import Style, prompts
+from ._sampler import Walk
 
 G = TypeVar("G", bound="LatentGenerator")
 
@@ -98,7 +100,9 @@ class LatentGenerator:
             with module.inference_mode():
                 walk = _Walk(parts, requests, told, steps, self.device)
                 return walk.results(walk.inversion(skip) if mode == "inversion" else walk.inpaint())
-        except module.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
             raise ResourceError(
                 f"The device's memory is too small for {len(requests)} edits at once.", "Choose a smaller batch."
             ) from None
@@ -127,8 +131,8 @@ def embed(parts: Parts, texts: Sequence[str], device: str) -> dict[str, Any]:
     return found
 
 
-class _Walk:
-    """The sampler on one batch of requests. Latents are (B, C, h, w) float32, h = S / the VAE's factor."""
+class _Walk(Walk):
+    """One batch of requests. Latents are (B, C, h, w) float32, h = S / the VAE's factor; pixels: the films' ROI."""
 
     def __init__(
         self, parts: Parts, requests: list[EditRequest], told: list[tuple[str, str]], steps: int, device: str
@@ -141,23 +145,17 @@ class _Walk:
         self.after = self.torch.cat([words[target] for _, target in told])
         films = np.stack([r.image for r in requests]).astype(np.float32)[:, None]
         self.films = self.torch.from_numpy(films).to(device)
-        self.roi = self.torch.from_numpy(np.stack([r.roi for r in requests])[:, None]).to(device).float()
+        self.pixels = self.torch.from_numpy(np.stack([r.roi for r in requests])[:, None]).to(device).float()
         self.source = self._encode(self.films / 127.5 - 1)
         # a latent cell may change if any of its pixels may
         factor = self.films.shape[-1] // self.source.shape[-1]
-        self.cells = self.torch.nn.functional.max_pool2d(self.roi, factor)
+        self.roi = self.torch.nn.functional.max_pool2d(self.pixels, factor)
         self.guidance = self.torch.tensor([r.guidance for r in requests], device=device)[:, None, None, None]
         parts.scheduler.set_timesteps(steps)
-        #: noise levels from the noisiest to 0: alpha-bar of each level, and of the film itself (1) at the end
         self.steps = [int(t) for t in parts.scheduler.timesteps]
         self.alpha = [parts.alphas[t] for t in self.steps] + [1.0]
-        # each film has its own noise, so a request's result does not depend on its neighbours in the batch
-        self.noise = self.torch.stack([self._draw(r.seed, steps + 1) for r in requests], dim=1).to(device)
-
-    def _draw(self, seed: int, levels: int) -> Any:
-        """(levels, C, h, w) standard normal from one seed, always drawn on the CPU."""
-        generator = self.torch.Generator().manual_seed(seed)
-        return self.torch.randn((levels, *self.source.shape[1:]), generator=generator)
+        self.prediction = parts.prediction
+        self.noise = self.draw([r.seed for r in requests], device)
 
     def _encode(self, films: Any) -> Any:
         """(B, 1, S, S) in [-1, 1] → latents: the posterior's mode, so that nothing is drawn."""
@@ -173,62 +171,12 @@ class _Walk:
 
     def results(self, final: Any) -> list[EditResult]:
         """Films plus the decoded difference inside the ROI; `drift` is the decoded difference outside it."""
-        difference = 127.5 * (self._decode(self._blend(final, self.source)) - self._decode(self.source))
-        outside = 1 - self.roi
+        difference = 127.5 * (self._decode(self.blend(final, self.source)) - self._decode(self.source))
+        outside = 1 - self.pixels
         drift = (difference.abs() * outside).sum((1, 2, 3)) / outside.sum((1, 2, 3)).clamp(min=1)
-        edited = (self.films + difference * self.roi).clamp(0, 255)
-        return [EditResult(e, float(d)) for e, d in zip(edited[:, 0].float().cpu().numpy(), drift)]
+        edited = (self.films + difference * self.pixels).clamp(0, 255)
+        return [EditResult(e, d) for e, d in zip(edited[:, 0].float().cpu().numpy(), drift.tolist())]
 
-    def _predict(self, level: int, *pairs: tuple[Any, Any]) -> list[Any]:
-        """The UNet's prediction for each (latents, prompt embeddings), in one forward pass."""
-        latents = self.torch.cat([x for x, _ in pairs]).to(self.parts.dtype)
-        words = self.torch.cat([w for _, w in pairs]).to(self.parts.dtype)
-        steps = self.torch.full((len(latents),), self.steps[level], device=latents.device)
-        return list(self.parts.unet(latents, steps, encoder_hidden_states=words).sample.float().chunk(len(pairs)))
-
-    def _mean(self, x: Any, prediction: Any, level: int) -> Any:
-        """The sampler's mean of the next latent: DDPM's posterior, as DDIM with η = 1 writes it."""
-        a, b = self.alpha[level], self.alpha[level + 1]
-        if self.parts.prediction == "epsilon":
-            noise = prediction
-            clean = (x - (1 - a) ** 0.5 * noise) / a**0.5
-        else:
-            clean = a**0.5 * x - (1 - a) ** 0.5 * prediction
-            noise = a**0.5 * prediction + (1 - a) ** 0.5 * x
-        return b**0.5 * clean + max(0.0, 1 - b - self._spread(level) ** 2) ** 0.5 * noise
-
-    def _spread(self, level: int) -> float:
-        """σ of the sampler's step from this level to the next; 0 on the last."""
-        a, b = self.alpha[level], self.alpha[level + 1]
-        return ((1 - b) / (1 - a)) ** 0.5 * max(0.0, 1 - a / b) ** 0.5
-
-    def _latent(self, level: int) -> Any:
-        """The film at a noise level, noised independently of the other levels; at the last, the film itself."""
-        a = self.alpha[level]
-        return a**0.5 * self.source + (1 - a) ** 0.5 * self.noise[level]
-
-    def _blend(self, x: Any, latent: Any) -> Any:
-        return self.cells * x + (1 - self.cells) * latent
-
-    def inversion(self, skip: float) -> Any:
-        """Walk from the level after the skipped share of steps; the film's own residual is added after each step."""
-        first = int(skip * len(self.steps))
-        x = self._latent(first)
-        for level in range(first, len(self.steps)):
-            latent, following = self._latent(level), self._latent(level + 1)
-            own, before, after = self._predict(level, (latent, self.before), (x, self.before), (x, self.after))
-            residual = following - self._mean(latent, own, level)
-            x = self._mean(x, before + self.guidance * (after - before), level) + residual
-            x = self._blend(x, following)
-        return x
-
-    def inpaint(self) -> Any:
-        """The ROI from pure noise, as the model's own sampler starts; the outside from the film."""
-        x = self._blend(self.noise[0], self._latent(0))
-        # fresh noise for the steps, other than that of the outside's latents
-        fresh = self.torch.flip(self.noise, dims=(0,)).roll(1, dims=-1)
-        for level in range(len(self.steps)):
-            before, after = self._predict(level, (x, self.before), (x, self.after))
-            x = self._mean(x, before + self.guidance * (after - before), level) + self._spread(level) * fresh[level]
-            x = self._blend(x, self._latent(level + 1))
-        return x
+    def network(self, x: Any, steps: Any, condition: Any, rows: Any) -> Any:
+        kind = self.parts.dtype
+        return self.parts.unet(x.to(kind), steps, encoder_hidden_states=condition.to(kind)).sample

@@ -25,9 +25,10 @@ import numpy as np
 from ..errors import ResourceError
 from ..nets import packaged
 from ..schema import EDITABLE
-from ..torchbox import autocast
+from ..torchbox import autocast, out_of_memory
 from ..torchbox import device as choose_device
 from . import GENERATORS, MODES, EditRequest, EditResult, check, in_groups
+from ._sampler import Walk
 
 
 @GENERATORS.register("cars")
@@ -90,7 +91,7 @@ class CarsGenerator:
         """
         return request.mode == "inversion" and np.array_equal(request.vector_from, request.vector_to)
 
-    def walked(self, walk: _Walk, mode: str, skip: float) -> Any:
+    def walked(self, walk: Walk, mode: str, skip: float) -> Any:
         """The films that a walk ends in, (B, 1, S, S)."""
         return walk.inversion(skip) if mode == "inversion" else walk.inpaint()
 
@@ -102,14 +103,16 @@ class CarsGenerator:
                 walk = _Walk(self.net, requests, steps, self.device)
                 final = self.walked(walk, mode, skip)
                 return walk.results(final)
-        except torch.OutOfMemoryError:
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
             raise ResourceError(
                 f"The device's memory is too small for {len(requests)} edits at once.", "Choose a smaller batch."
             ) from None
 
 
-class _Walk:
-    """The sampler on one batch of requests.
+class _Walk(Walk):
+    """One batch of requests.
 
     grey, films: (B, 1, S, S) float32, the films in grey levels and in [-1, 1]; pixels: their ROI. source: the films in
     the network's space, and roi: the cells of it that may change. Where the network works on pixels they are the same.
@@ -139,16 +142,9 @@ class _Walk:
         self.guidance = torch.tensor([r.guidance for r in requests], device=device)[:, None, None, None]
         plan = scheduler()
         plan.set_timesteps(steps)
-        #: noise levels from the noisiest to 0: alpha-bar of each level, and of the film itself (1) at the end
         self.steps = [int(t) for t in plan.timesteps]
         self.alpha = [float(plan.alphas_cumprod[t]) for t in self.steps] + [1.0]
-        # each film has its own noise, so a request's result does not depend on its neighbours in the batch
-        self.noise = torch.stack([self._draw(r.seed, steps + 1) for r in requests], dim=1).to(device)
-
-    def _draw(self, seed: int, levels: int) -> Any:
-        """(levels, C, s, s) standard normal from one seed, always drawn on the CPU."""
-        generator = self.torch.Generator().manual_seed(seed)
-        return self.torch.randn((levels, *self.source.shape[1:]), generator=generator)
+        self.noise = self.draw([r.seed for r in requests], device)
 
     def results(self, final: Any) -> list[EditResult]:
         """Put the source back outside the ROI, and say how far the network had drifted from it there."""
@@ -156,60 +152,10 @@ class _Walk:
         outside = 1 - self.pixels
         drift = (127.5 * (final - self.films).abs() * outside).sum((1, 2, 3)) / outside.sum((1, 2, 3)).clamp(min=1)
         edited = self.torch.where(self.pixels > 0, 127.5 * (final + 1), self.grey)
-        return [EditResult(e, float(d)) for e, d in zip(edited[:, 0].float().cpu().numpy(), drift)]
+        return [EditResult(e, d) for e, d in zip(edited[:, 0].float().cpu().numpy(), drift.tolist())]
 
     def bounded(self, clean: Any) -> Any:
-        """What the network takes for the film without noise, kept to what a film can be."""
         return self.net.codec.bounded(clean)
 
-    def _v(self, x: Any, level: int, tokens: Any) -> Any:
-        steps = self.torch.full((len(x),), self.steps[level], device=x.device)
-        return self.net(x, steps, tokens, self.context).float()
-
-    def _mean(self, x: Any, v: Any, level: int) -> Any:
-        """The sampler's mean of the next latent given v: DDPM's posterior, as DDIM with η = 1 writes it."""
-        a, b = self.alpha[level], self.alpha[level + 1]
-        clean = self.bounded(a**0.5 * x - (1 - a) ** 0.5 * v)
-        noise = (x - a**0.5 * clean) / (1 - a) ** 0.5
-        return b**0.5 * clean + max(0.0, 1 - b - self._spread(level) ** 2) ** 0.5 * noise
-
-    def _spread(self, level: int) -> float:
-        """σ of the sampler's step from this level to the next; 0 on the last."""
-        a, b = self.alpha[level], self.alpha[level + 1]
-        return ((1 - b) / (1 - a)) ** 0.5 * max(0.0, 1 - a / b) ** 0.5
-
-    def _latent(self, level: int) -> Any:
-        """The film at a noise level, noised independently of the other levels; at the last, the film itself."""
-        a = self.alpha[level]
-        return a**0.5 * self.source + (1 - a) ** 0.5 * self.noise[level]
-
-    def _guided(self, x: Any, level: int, v_before: Any) -> Any:
-        return v_before + self.guidance * (self._v(x, level, self.after) - v_before)
-
-    def inversion(self, skip: float) -> Any:
-        """Walk from the level after the skipped share of steps; the film's own residual is added after each step."""
-        first = int(skip * len(self.steps))
-        x = self._latent(first)
-        for level in range(first, len(self.steps)):
-            latent, following = self._latent(level), self._latent(level + 1)
-            residual = following - self._mean(latent, self._v(latent, level, self.before), level)
-            v_before = self._v(x, level, self.before)
-            x = self._mean(x, self._guided(x, level, v_before), level) + residual
-            if level + 1 < len(self.steps):
-                x = self._blend(x, following)
-        return x
-
-    def inpaint(self, first: int = 0) -> Any:
-        """The ROI from noise, the outside from the film. first: begin at this level with the noised film (SDEdit)."""
-        x = self.noise[0] if first == 0 and self.alpha[0] < 1e-3 else self._latent(first)
-        # fresh noise for the steps, other than that of the outside's latents
-        fresh = self.torch.flip(self.noise, dims=(0,)).roll(1, dims=-1)
-        for level in range(first, len(self.steps)):
-            v_before = self._v(x, level, self.before)
-            x = self._mean(x, self._guided(x, level, v_before), level) + self._spread(level) * fresh[level]
-            if level + 1 < len(self.steps):
-                x = self._blend(x, self._latent(level + 1))
-        return x
-
-    def _blend(self, x: Any, latent: Any) -> Any:
-        return self.roi * x + (1 - self.roi) * latent
+    def network(self, x: Any, steps: Any, condition: Any, rows: Any) -> Any:
+        return self.net(x, steps, condition, self.context[rows])

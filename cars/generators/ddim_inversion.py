@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import GENERATORS, EditRequest
-from .cars_unet import CarsGenerator, _Walk
+from ._sampler import Walk
+from .cars_unet import CarsGenerator
 
 
 @GENERATORS.register("ddim-inversion")
@@ -25,32 +26,31 @@ class DDIMInversion(CarsGenerator):
     def keeps(self, request: EditRequest) -> bool:
         return False
 
-    def walked(self, walk: _Walk, mode: str, skip: float) -> Any:
+    def walked(self, walk: Walk, mode: str, skip: float) -> Any:
         first = int(skip * len(walk.steps))
         x, way = walk.source, {}
         for level in reversed(range(first, len(walk.steps))):
             x = way[level] = raised(walk, x, level)
         for level in range(first, len(walk.steps)):
-            v = walk._guided(x, level, walk._v(x, level, walk.before))
-            x = lowered(walk, x, v, level)
+            x = lowered(walk, x, walk.guided(x, level), level)
             if level + 1 < len(walk.steps):
-                x = walk._blend(x, way[level + 1])
+                x = walk.blend(x, way[level + 1])
         return x
 
 
-def raised(walk: _Walk, x: Any, level: int) -> Any:
+def raised(walk: Walk, x: Any, level: int) -> Any:
     """x of the less noisy level after `level`, carried up to `level`.
 
     The network is asked at the level that is to be reached, since it has not seen films without noise.
     """
     a, b = walk.alpha[level], walk.alpha[level + 1]
-    noise = a**0.5 * walk._v(x, level, walk.before) + (1 - a) ** 0.5 * x
+    [v] = walk.ask((x, level, walk.before, walk.rows))
+    noise = a**0.5 * v + (1 - a) ** 0.5 * x
     return (a / b) ** 0.5 * (x - (1 - b) ** 0.5 * noise) + (1 - a) ** 0.5 * noise
 
 
-def lowered(walk: _Walk, x: Any, v: Any, level: int) -> Any:
+def lowered(walk: Walk, x: Any, v: Any, level: int) -> Any:
     """x of `level` carried down to the next by the prediction v, without fresh noise (η = 0)."""
-    a, b = walk.alpha[level], walk.alpha[level + 1]
-    clean = walk.bounded(a**0.5 * x - (1 - a) ** 0.5 * v)
-    noise = (x - a**0.5 * clean) / (1 - a) ** 0.5
+    clean, noise = walk.clean_and_noise(x, v, level)
+    b = walk.alpha[level + 1]
     return b**0.5 * clean + (1 - b) ** 0.5 * noise

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import GENERATORS
-from .cars_unet import CarsGenerator, _Walk
+from ._sampler import Walk
+from .cars_unet import CarsGenerator
 
 #: Share of the noisiest steps that is left out where a request does not say: the paper keeps 0.3 to 0.6 of them.
 SKIP = 0.4
@@ -23,5 +24,5 @@ class SDEdit(CarsGenerator):
     modes = ("inpaint",)
     baseline = True
 
-    def walked(self, walk: _Walk, mode: str, skip: float) -> Any:
+    def walked(self, walk: Walk, mode: str, skip: float) -> Any:
         return walk.inpaint(int((skip or SKIP) * len(walk.steps)))

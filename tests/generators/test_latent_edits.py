@@ -50,7 +50,7 @@ def test_a_step_is_diffusers_ddim_step_with_eta_one(tmp_path, request_of, predic
     x, output, noise = torch().randn(3, 1, 4, 16, 16).unbind(0)
     for level, step in enumerate(walk.steps):
         wanted = plan.step(output, step, x, eta=1.0, variance_noise=noise).prev_sample
-        found = walk._mean(x, output, level) + walk._spread(level) * noise
+        found = walk.mean(x, output, level) + walk.spread(level) * noise
         np.testing.assert_allclose(found.numpy(), wanted.numpy(), atol=2e-5)
 
 
@@ -71,9 +71,9 @@ def test_a_network_that_knows_the_answer_draws_it_in_the_roi_only(tmp_path, requ
         noise = (x - a**0.5 * clean) / (1 - a) ** 0.5
         return SimpleNamespace(sample=noise if prediction == "epsilon" else a**0.5 * noise - (1 - a) ** 0.5 * clean)
 
-    walk.parts = SimpleNamespace(unet=oracle, dtype=torch().float32, prediction=prediction)
-    final = walk.inversion(0.0) if mode == "inversion" else walk.inpaint()
-    inside = walk.cells.bool().expand_as(final)
+    walk.parts = SimpleNamespace(unet=oracle, dtype=torch().float32)
+    final = walk.blend(walk.inversion(0.0) if mode == "inversion" else walk.inpaint(), walk.source)
+    inside = walk.roi.bool().expand_as(final)
     np.testing.assert_allclose(final[inside].numpy(), wanted[inside].numpy(), atol=1e-3)
     np.testing.assert_array_equal(final[~inside].numpy(), walk.source[~inside].numpy())
 
@@ -214,13 +214,15 @@ def test_inpainting_starts_from_noise_alone_inside_and_the_noised_film_outside(g
     walk = walk_of(generator, [request_of(mode="inpaint")])
     seen = []
 
-    def predict(level, *pairs):
-        seen.append(pairs[0][0])
-        return [torch().zeros_like(x) for x, _ in pairs]
+    def network(x, steps, condition, rows):
+        assert x.shape[0] == 2 == len(condition)  # the source's prompt and the target's, together
+        seen.append(x[:1])
+        return torch().zeros_like(x)
 
-    monkeypatch.setattr(walk, "_predict", predict)
+    monkeypatch.setattr(walk, "network", network)
     walk.inpaint()
-    inside = walk.cells.bool().expand_as(seen[0])
+    inside = walk.roi.bool().expand_as(seen[0])
     np.testing.assert_array_equal(seen[0][inside].numpy(), walk.noise[0][inside].numpy())
+    assert len(seen) == len(walk.steps)
     for level, x in enumerate(seen):
-        np.testing.assert_array_equal(x[~inside].numpy(), walk._latent(level)[~inside].numpy())
+        np.testing.assert_array_equal(x[~inside].numpy(), walk.latent(level)[~inside].numpy())

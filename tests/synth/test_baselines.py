@@ -10,6 +10,7 @@ from synth_toys import SIZE, ToyJudge, ToySegmenter, film, thorax, vector, works
 
 from cars.errors import DataError, SettingError
 from cars.generators import GENERATORS, EditRequest, offered
+from cars.generators._sampler import Walk
 from cars.generators.copy_paste import CopyPaste, Donor, blended, box, onto
 from cars.generators.ddim_inversion import DDIMInversion, lowered, raised
 from cars.generators.judge_shift import STEPS, JudgeShift
@@ -40,18 +41,18 @@ def test_attempts_are_in_the_modes_that_a_generator_has():
 # Diffusion -----------------------------------------------------------------------------------------------------------
 
 
-class Straight:
+class Straight(Walk):
     """A walk whose network knows the film: v is exact for one film x0 and one noise."""
 
     def __init__(self, x0, noise, alpha):
-        self.x0, self.noise, self.alpha, self.before = x0, noise, alpha, None
+        self.x0, self.epsilon, self.alpha, self.before, self.rows = x0, noise, alpha, None, None
 
-    def bounded(self, clean):
-        return clean
+    def ask(self, *asked):
+        return [self.v(level) for _, level, _, _ in asked]
 
-    def _v(self, x, level, tokens):
+    def v(self, level):
         a = self.alpha[level]
-        return a**0.5 * self.noise - (1 - a) ** 0.5 * self.x0
+        return a**0.5 * self.epsilon - (1 - a) ** 0.5 * self.x0
 
 
 def test_ddim_steps_follow_the_ray_from_film_to_noise():
@@ -66,10 +67,10 @@ def test_ddim_steps_follow_the_ray_from_film_to_noise():
         return a**0.5 * x0 + (1 - a) ** 0.5 * noise
 
     for level in (0, 1):
-        torch.testing.assert_close(lowered(walk, at(level), walk._v(None, level, None), level), at(level + 1))
+        torch.testing.assert_close(lowered(walk, at(level), walk.v(level), level), at(level + 1))
     # up from level + 1 the noise is read at `level`: a·ε + (1 − a)·… mixes in the film's own part, by hand for level 1
     a, b, x = 0.3, 0.8, at(2)
-    seen = a**0.5 * walk._v(None, 1, None) + (1 - a) ** 0.5 * x
+    seen = a**0.5 * walk.v(1) + (1 - a) ** 0.5 * x
     torch.testing.assert_close(raised(walk, x, 1), (a / b) ** 0.5 * (x - (1 - b) ** 0.5 * seen) + (1 - a) ** 0.5 * seen)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from synth_toys import SIZE, vector
@@ -9,6 +12,10 @@ from synth_toys import SIZE, vector
 from cars.generators import composite
 from cars.generators.cars_unet import _Walk
 from cars.imaging import Placement
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from _plain_walk import PlainGenerator
 
 
 @pytest.mark.parametrize("guidance", [0.0, 3.0])
@@ -52,20 +59,69 @@ def test_outside_the_roi_each_latent_is_the_sources_own(tiny_generator, request_
     with torch.inference_mode():
         walk = _Walk(tiny_generator.net, [asked], asked.steps, "cpu")
         seen = []
-        real = walk._v
+        real = walk.network
 
-        def spy(x, level, tokens):
-            seen.append((level, x.clone()))
-            return real(x, level, tokens)
+        def spy(x, steps, condition, rows):
+            seen.extend((walk.steps.index(int(step)), each.clone()) for step, each in zip(steps, x))
+            return real(x, steps, condition, rows)
 
-        monkeypatch.setattr(walk, "_v", spy)
+        monkeypatch.setattr(walk, "network", spy)
         walk.inversion(0.0) if mode == "inversion" else walk.inpaint()
         assert {level for level, _ in seen} == set(range(asked.steps))
         outside = walk.roi[0, 0] == 0
         for level, x in seen:
-            # at the noisiest level there is nothing but noise
-            expected = walk._latent(level)
-            torch.testing.assert_close(x[0, 0][outside], expected[0, 0][outside], atol=1e-3, rtol=0)
+            torch.testing.assert_close(x[:, outside], walk.latent(level)[0][:, outside], atol=1e-3, rtol=0)
+
+
+def mixed(request_of):
+    """Requests of two modes, two numbers of steps, edits and their shams, of films with guidances of their own."""
+    asked = [
+        request_of(0), request_of(1, mode="inpaint", guidance=1.5), request_of(2, skip=0.5, sex="M"),
+        request_of(3, mode="inpaint", steps=3), request_of(4, guidance=1.0, age=None, view="AP"),
+        request_of(5, mode="inpaint", vector_from=vector(edema=1), vector_to=vector(edema=0)), request_of(6, steps=3),
+    ]  # fmt: skip
+    return [each for request in asked for each in (request, request.sham())]
+
+
+def test_batched_over_films_levels_and_conditions_it_draws_what_the_plain_way_draws(tiny_generator, request_of):
+    """All requests at once against one film and one forward pass at a time, by the papers' own formulas."""
+    plain = PlainGenerator(tiny_generator.folder).load("cpu")
+    asked = mixed(request_of)
+    for request, found, wanted in zip(asked, tiny_generator.edit(asked), plain.edit(asked)):
+        if tiny_generator.keeps(request):
+            np.testing.assert_array_equal(found.edited, request.image)
+        else:
+            assert np.abs(found.edited - request.image)[request.roi].max() > 1
+        np.testing.assert_allclose(found.edited, wanted.edited, atol=0.05)
+        np.testing.assert_allclose(found.drift, wanted.drift, atol=0.05)
+
+
+def forwards(generator, requests, monkeypatch):
+    """How many rows each forward pass of the network had."""
+    rows = []
+    real = generator.net.forward
+
+    def counted(x, *rest):
+        rows.append(len(x))
+        return real(x, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(generator.net, "forward", counted)
+        generator.edit(requests)
+    return rows
+
+
+def test_conditions_films_and_shams_share_their_forward_passes(tiny_generator, request_of, monkeypatch):
+    inversions = [request_of(n, steps=6) for n in range(3)]
+    # six levels' own latents, four levels a pass; the first step knows the source's answer already
+    assert sorted(forwards(tiny_generator, inversions, monkeypatch)) == sorted([12, 6, 3, *[6] * 5])
+    assert forwards(tiny_generator, [r.sham() for r in inversions], monkeypatch) == []
+    inpaints = [request_of(n, steps=6, mode="inpaint") for n in range(3)]
+    both = [each for r in inpaints for each in (r, r.sham())]
+    # three edits under two conditions and three shams under one
+    assert forwards(tiny_generator, both, monkeypatch) == [9] * 6
+    # modes, steps and skips are grouped wherever they stand
+    assert sorted(forwards(tiny_generator, [inversions[0], *both, inversions[1]], monkeypatch))[-6:] == [9] * 6
 
 
 def test_hidden_outlines_do_not_reach_the_network(tiny_generator, request_of):
