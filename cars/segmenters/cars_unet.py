@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError
 from ..nets import packaged
 from ..torchbox import device as choose_device
-from . import SEGMENTERS, Masks
+from . import SEGMENTERS, Masks, refuse_wrong_films
 from ._shape import to_masks
 
 #: How far a film is shrunk to see whether its outlines follow.
@@ -60,10 +59,7 @@ class CarsSegmenter:
         """
         from ..nets.segmenter import shrink, to_input, torch
 
-        if images.ndim != 3 or images.dtype != np.uint8:
-            raise DataError(
-                f"A segmenter takes uint8 (B, H, W), not {images.dtype} {images.shape}.", "Use imaging.square first."
-            )
+        refuse_wrong_films(images)
         if self.net is None:
             self.load()
         found = np.zeros((len(images), 3, self.size, self.size), dtype=np.float32)

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import DataError, MissingDependency
 from ..torchbox import device as choose_device
 from ..torchbox import torch as load_torch
-from . import SEGMENTERS, Masks
+from . import SEGMENTERS, Masks, refuse_wrong_films
 from ._shape import to_masks
 
 VARIABLE = "CARS_XRV_PSPNET"
@@ -83,10 +83,7 @@ class XrvPspnet:
     def masks(self, images: np.ndarray) -> Masks:
         """images: (B, H, W) uint8, square → masks (B, 3, H, W) bool and confidence (B,), see _shape.to_masks."""
         torch = load_torch()
-        if images.ndim != 3 or images.dtype != np.uint8:
-            raise DataError(
-                f"A segmenter takes uint8 (B, H, W), not {images.dtype} {images.shape}.", "Use imaging.square first."
-            )
+        refuse_wrong_films(images)
         if self.net is None:
             self.load()
         found = []

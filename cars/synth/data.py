@@ -19,6 +19,7 @@ from scipy import ndimage
 from ..errors import DataError, WorkspaceError
 from ..progress import Progress, part_of, silent
 from ..schema import ABSENT, COLUMN_OF, EDITABLE, FINDINGS, HIERARCHY, NOT_MENTIONED, PRESENT
+from ..segmenters import outlines
 from ..workspace import Workspace
 from .roi import FOCAL, REGIONS, random_roi, roi_for
 
@@ -257,8 +258,9 @@ def workspace_data(
     for start in range(0, len(films), 64):
         progress(500 + 500 * start // len(films), 1000, "outlining lungs and hearts")
         chunk = films.iloc[start : start + 64]
-        squares = cache.images(chunk["dicom_id"].tolist())
-        found = segmenter.masks(squares)
+        ids = chunk["dicom_id"].tolist()
+        squares = cache.images(ids)
+        found = outlines(segmenter, squares, ids)
         saliency = _saliency(judge, squares, vectors[start : start + 64]) if judge is not None else {}
         for n in np.flatnonzero(found.trusted):
             row = start + int(n)

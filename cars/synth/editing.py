@@ -19,6 +19,7 @@ from ..gates import Gate, Measure, passed
 from ..generators import MODES, EditRequest, composite, modes_of
 from ..imaging import Placement, square
 from ..schema import ABSENT, FINDINGS, NOT_MENTIONED, PRESENT, after_edit
+from ..segmenters import outlines
 from .data import SEGMENT_SIZE, SHAPE_CHANGING, fitted
 from .gating import Edited, run_gates
 from .roi import feather, roi_for
@@ -40,7 +41,8 @@ class Source:
 
     film: uint8 (H, W), MONOCHROME2. labels: finding → code, all 14. changes: finding → "insert" or "delete".
     roi: bool (128, 128) on the padded square, where one was drawn by hand; else it follows from the changes.
-    subject_id: whose film it is; an edit must not be a near copy of another patient's.
+    subject_id: whose film it is; an edit must not be a near copy of another patient's. dicom_id: which film, for
+    segmenters that look films up.
     """
 
     film: np.ndarray
@@ -52,6 +54,7 @@ class Source:
     seed: int = 0
     roi: np.ndarray | None = None
     subject_id: str = ""
+    dicom_id: str = ""
 
 
 @dataclass
@@ -207,11 +210,11 @@ def edit_films(sources: Sequence[Source], models: Models, settings: SynthSetting
     outcomes = [Outcome() for _ in sources]
     work: dict[int, _Work] = {}
     squares = np.stack([square(s.film, SEGMENT_SIZE) for s in sources])
-    found = models.segmenter.masks(squares)
+    found = outlines(models.segmenter, squares, [s.dicom_id for s in sources])
     for n, source in enumerate(sources):
         outcomes[n].masks = found.masks[n]
         if not found.trusted[n]:
-            outcomes[n].error = f"the outlines are not trusted (confidence {found.confidence[n]:.2f})"
+            outcomes[n].error = found.why_not(n)
             continue
         try:
             roi = source.roi if source.roi is not None else region(source, found.masks[n], squares[n], models.judge)
@@ -252,7 +255,7 @@ def uncertainty_of(
     sources: of edits that were made, so their outlines are trusted. edited: the films, at the sources' size.
     """
     squares = np.stack([square(s.film, SEGMENT_SIZE) for s in sources])
-    masks = models.segmenter.masks(squares).masks
+    masks = outlines(models.segmenter, squares, [s.dicom_id for s in sources]).masks
     work = [
         _Work(s, m, s.roi if s.roi is not None else region(s, m, q, models.judge), models.generator.size)
         for s, m, q in zip(sources, masks, squares)

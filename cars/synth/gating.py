@@ -18,6 +18,7 @@ from ..errors import WorkspaceError
 from ..gates import Evidence, Gate, Measure, ask, gates_of
 from ..imaging import square
 from ..provenance import digest
+from ..segmenters import looking
 from ..workspace import Workspace
 
 
@@ -87,6 +88,7 @@ def run_gates(
     if not edits:
         return []
     gates = gates_of(environment={}) if gates is None else gates
+    segmenter = looking(segmenter)
     shams = [edit.sham for edit in edits if edit.sham is not None]
     films = [edit.source for edit in edits] + [edit.edited for edit in edits] + shams
     probabilities = judge.probabilities(np.stack([square(film, judge.size) for film in films]))

@@ -146,8 +146,8 @@ def source_of(film: np.ndarray, row: Any, changes: dict[str, str], seed: int) ->
     """A source from a decoded film and its row of `films`."""
     age = None if row["age"] is None or row["age"] != row["age"] else float(row["age"])
     labels = {f: int(row[c]) for f, c in COLUMN_OF.items()}
-    view, sex, subject = (str(row[k]) for k in ("view", "sex", "subject_id"))
-    return Source(film, labels, changes, view, sex, age, seed, subject_id=subject)
+    view, sex, subject, name = (str(row[k]) for k in ("view", "sex", "subject_id", "dicom_id"))
+    return Source(film, labels, changes, view, sex, age, seed, subject_id=subject, dicom_id=name)
 
 
 def _chunk(

@@ -26,11 +26,14 @@ def films() -> np.ndarray:
 @pytest.fixture(params=SEGMENTERS.names())
 def segmenter(request: pytest.FixtureRequest) -> Any:
     try:
-        return SEGMENTERS.get(request.param)().load("cpu")
+        loaded = SEGMENTERS.get(request.param)().load("cpu")
     except MissingDependency as error:
         if request.param == "cars":  # its weights ship with the project: their absence is a failure
             raise
         pytest.skip(f"{request.param}: {error.message} {error.hint}")
+    if getattr(loaded, "by_id", False):
+        pytest.skip(f"{request.param} looks films up by their ids and cannot know these; its own tests show it")
+    return loaded
 
 
 def test_masks_have_the_inputs_size_and_a_confidence(segmenter: Any, films: np.ndarray) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cars.segmenters import TRUSTED, Masks, ctr, dice
+from cars.segmenters import TRUSTED, Masks, ctr, dice, pa_ctr
 from cars.segmenters._shape import certainty, largest, plausibility, resize, solidity, to_masks
 
 
@@ -36,6 +36,36 @@ def test_ctr_by_hand() -> None:
     without = chest() > 0.5
     without[2] = False
     assert np.isnan(ctr(without))
+
+
+def test_ctr_is_of_the_widest_extents_whatever_their_height() -> None:
+    masks = chest() > 0.5
+    # a heart that leans: its rightmost and its leftmost point lie at different heights
+    masks[2] = False
+    masks[2, 50:60, 38:52] = masks[2, 60:78, 48:66] = True
+    masks[0, 70:75, 85:88] = True  # a costophrenic angle that reaches further out
+    assert ctr(masks) == pytest.approx((66 - 38) / (88 - 15))
+
+
+@pytest.mark.parametrize("view", ["AP", "lateral", "other", "unknown"])
+def test_the_ratio_is_given_on_pa_films_only(view: str) -> None:
+    masks = chest() > 0.5
+    assert pa_ctr(masks, "PA") == (pytest.approx(24 / 70), "")
+    ratio, reason = pa_ctr(masks, view)
+    assert ratio is None
+    assert view in reason
+    assert pa_ctr(masks, "PA", TRUSTED - 0.01)[0] is None
+    assert "not trusted" in pa_ctr(masks, "PA", TRUSTED - 0.01)[1]
+    masks[2] = False
+    assert pa_ctr(masks, "PA") == (None, "a lung or the heart has no outline")
+
+
+def test_untrusted_masks_say_why() -> None:
+    empty = np.zeros((2, 3, 4, 4), dtype=bool)
+    masks = Masks(empty, np.array([0.9, 0.2], dtype=np.float32), ("", "a reason"))
+    assert masks.why_not(0) == ""
+    assert masks.why_not(1) == "the outlines are not trusted (confidence 0.20): a reason"
+    assert Masks(empty, masks.confidence).why_not(1) == "the outlines are not trusted (confidence 0.20)"
 
 
 def test_largest_keeps_one_component_and_fills_holes() -> None:

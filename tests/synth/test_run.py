@@ -17,6 +17,7 @@ from synth_toys import ToyGenerator, ToyJudge, ToySegmenter, film, workspace_of
 
 from cars.errors import Cancelled, DataError, ResourceError, WorkspaceError
 from cars.imaging import decode, save_png
+from cars.segmenters import Masks
 from cars.synth import edit_table, synth
 from cars.synth.planning import plan
 from cars.synth.settings import PlanSettings, SynthSettings
@@ -226,6 +227,35 @@ def test_an_untrusted_film_is_not_edited_and_says_so(planned):
     assert "trusted" in bad["error"]
     assert not bad["passed"]
     assert bad["film_path"] is None or bad["film_path"] != bad["film_path"]
+
+
+class TableSegmenter(ToySegmenter):
+    """Looks films up: knows all but those in `absent`; edited films are outlined by another."""
+
+    by_id = True
+    network = ToySegmenter()
+
+    def __init__(self, absent):
+        self.absent, self.asked = absent, []
+
+    def masks(self, images, ids=None):
+        self.asked += ids
+        found = super().masks(images)
+        gone = np.isin(ids, self.absent)
+        reasons = tuple("the table has no outlines of this film" if g else "" for g in gone)
+        return Masks(found.masks & ~gone[:, None, None, None], np.where(gone, 0, found.confidence), reasons)
+
+
+def test_a_film_that_a_table_of_outlines_lacks_is_not_edited_and_says_so(planned):
+    workspace, plan_id = planned
+    sources = workspace.records.plan_items(plan_id)["source_dicom_id"]
+    segmenter = TableSegmenter([sources[0]])
+    told = synth(workspace, replace(SETTINGS, segmenter=segmenter))
+    assert set(segmenter.asked) == set(sources)
+    assert told["edited"] == told["passed"] == (sources != sources[0]).sum()
+    bad = workspace.read("edits").set_index("source_dicom_id")["error"].dropna()
+    assert set(bad.index) == {sources[0]}
+    assert bad.str.endswith("the table has no outlines of this film").all()
 
 
 def test_refuses_a_plan_with_a_test_film(planned):
