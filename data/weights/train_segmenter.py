@@ -1,11 +1,14 @@
 """Make data/weights/segmenter: the command that made the shipped weights.
 
-    python data/weights/train_segmenter.py --minutes 5 [--real SOURCE] [--out FOLDER]
+    python data/weights/train_segmenter.py --minutes 12 [--shapes] [--real SOURCE] [--start FOLDER] [--out FOLDER]
 
-Stage 1 learns on phantom films, whose masks are exact, under strong changes of appearance and shape. Stage 2, only with
---real (a folder in MIMIC-CXR-JPG's layout), lets the network outline the films of its *train* patients, averaging over
-changes of each film, and goes on with those outlines that it is sure of beside the phantom ("noisy student", Xie et al.
-2020, arXiv 1911.04252). Films of validate and test patients are not read.
+Stage 1 learns on phantom films, whose masks are exact, under strong changes of appearance and shape; with --shapes most
+of them are bent so that their lungs take the shapes of real ones (cars/phantom/drawn_lungs.py). Stage 2, only with --real (a folder
+in MIMIC-CXR-JPG's layout), lets the network outline the films of its *train* patients, averaging over changes of each
+film, and goes on with those outlines that it is sure of and that stay put under the changes, beside the phantom ("noisy
+student", Xie et al. 2020, arXiv 1911.04252). Films of validate and test patients are not read. With --start and
+--real there is no stage 1: the films are outlined by the segmenter that it goes on from. Run it with your own films to
+fit the segmenter to them, and name the folder that it made: `CarsSegmenter(folder)`.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from cars import phantom, provenance
 from cars.nets.segmenter import SIZE, SegmenterNet, load, save, to_input, torch
+from cars.phantom.drawn_lungs import bend, drawn_shapes
 from cars.segmenters import dice
 from cars.segmenters._shape import to_masks
 from cars.workspace import write_text
@@ -29,10 +33,15 @@ from cars.workspace import write_text
 F = torch.nn.functional
 #: Confidence from which the network's own outline of a real film is trained on.
 SURE = 0.75
+#: Dice of each organ between the outlines of a film and those of each of its changes, from which it is trained on.
+STEADY = 0.9
 
 
-def phantom_films(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """n frontal films, a third without findings, the rest with one to three: uint8 (n, S, S) and masks (n, 3, S, S)."""
+def phantom_films(n: int, seed: int, shapes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """n frontal films, a third without findings, the rest with one to three: uint8 (n, S, S) and masks (n, 3, S, S).
+
+    shapes: (K, 2, P, 2) of drawn_shapes; every film is then bent to one of them, save those that none of ten fits.
+    """
     rng = np.random.default_rng(seed)
     images, masks = np.zeros((n, SIZE, SIZE), np.uint8), np.zeros((n, 3, SIZE, SIZE), bool)
     for k in range(n):
@@ -42,13 +51,17 @@ def phantom_films(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
             spec = phantom.with_finding(spec, phantom.draw_finding(rng, str(finding), anatomy))
         film = phantom.render(spec, SIZE, masks=False)
         images[k], masks[k] = film.image, film.masks
+        for shape in () if shapes is None else shapes[rng.integers(len(shapes), size=10)]:
+            if bent := bend(film.image, film.masks, spec, shape):
+                images[k], masks[k] = bent
+                break
     return images, masks
 
 
 def strange_films(n: int, seed: int, frontal: np.ndarray) -> np.ndarray:
     """n images without an upright frontal chest, uint8 (n, S, S), whose masks are empty: the network must say "no".
 
-    A half lateral phantom films, a third frontal films turned, the rest blank, noise and clouds.
+    A half lateral phantom films, a third frontal films turned or inverted, the rest blank, noise and clouds.
     """
     rng = np.random.default_rng(seed)
     images = np.zeros((n, SIZE, SIZE), np.uint8)
@@ -59,7 +72,7 @@ def strange_films(n: int, seed: int, frontal: np.ndarray) -> np.ndarray:
             images[k] = phantom.render(phantom.sample_film(rng, anatomy, "LATERAL"), SIZE, masks=False).image
         elif draw < 0.83:
             film = frontal[int(rng.integers(len(frontal)))]
-            images[k] = (film[::-1], np.rot90(film), np.rot90(film, 3))[int(rng.integers(3))]
+            images[k] = (film[::-1], np.rot90(film), np.rot90(film, 3), 255 - film)[int(rng.integers(4))]
         else:
             noise = gaussian_filter(rng.standard_normal((SIZE, SIZE)), rng.choice([0, 2, 6, 16]))
             images[k] = np.clip(rng.integers(256) + rng.choice([0, 60]) * noise / noise.std(), 0, 255)
@@ -94,9 +107,11 @@ class Changes:
         warp = self.field(n, 2, 5).permute(0, 2, 3, 1) * 0.045 * strength
         return F.affine_grid(theta, (n, 1, SIZE, SIZE), align_corners=False) + warp
 
-    def look(self, x, lungs):
-        """Another exposure, processing, noise, blur, overlay and frame. x in [0, 1], lungs in {0, 1}: (B, 1, S, S)."""
+    def look(self, x, sides):
+        """Another exposure, processing, noise, blur, overlay and frame. x: (B, 1, S, S) in [0, 1]. sides: both lungs,
+        (B, 2, S, S) in {0, 1}. Returns: the film, and where no frame covers it, (B, 1, S, S) in {0, 1}."""
         n = len(x)
+        lungs = sides.amax(dim=1, keepdim=True)
 
         def some(share: float):
             return (torch.rand(n, 1, 1, 1, generator=self.generator) < share).float()
@@ -117,6 +132,7 @@ class Changes:
         # an ill or under-exposed lung is paler than the air beside the shoulders: darkness alone must not mean lung
         haze = F.avg_pool2d(lungs, 9, stride=1, padding=4)
         x = x + some(0.35) * self.uniform(n, 1, 1, 1, high=0.45) * haze
+        x = self._whiten(x, sides, some(0.22))
         x = x + some(0.6) * 0.10 * self.field(n, 1, 4) + some(0.4) * x * 0.15 * self.field(n, 1, 3)
         x = x + some(0.4) * 0.06 * self.field(n, 1, 14)
         for _ in range(2):  # shadows in front of the lungs: breasts, devices, opacities, folds
@@ -128,6 +144,18 @@ class Changes:
         contrast, base = self.uniform(n, 1, 1, 1, low=0.45, high=1.3), self.uniform(n, 1, 1, 1, low=-0.15, high=0.2)
         x = ((x - 0.5) * contrast + 0.5 + base).clamp(0, 1)
         return self._frame(x)
+
+    def _whiten(self, x, sides, chosen):
+        """One lung made as pale as what lies between the lungs: wholly, below a level, or above it."""
+        n = len(x)
+        side = sides.gather(1, torch.randint(0, 2, (n, 1, 1, 1), generator=self.generator).expand(n, 1, SIZE, SIZE))
+        y, across = torch.linspace(0, 1, SIZE)[:, None], torch.linspace(-1, 1, SIZE)[None]
+        level = self.uniform(n, 1, 1, 1, low=0.1, high=0.8) + self.uniform(n, 1, 1, 1, low=-0.3, high=0.3) * across**2
+        sign = 1 - 2 * (self.uniform(n, 1, 1, 1) < 0.2).float()
+        share = torch.sigmoid(sign * (y - level) / self.uniform(n, 1, 1, 1, low=0.01, high=0.1))
+        share = share * F.avg_pool2d(side, 5, stride=1, padding=2) * self.uniform(n, 1, 1, 1, low=0.5)
+        pale = x.flatten(1).quantile(0.9, dim=1).view(n, 1, 1, 1) * (1 + 0.06 * self.field(n, 1, 6))
+        return x + chosen * share * (pale - x)
 
     def _ellipse(self, n: int):
         y, x = torch.meshgrid(torch.linspace(0, 1, SIZE), torch.linspace(0, 1, SIZE), indexing="ij")
@@ -144,18 +172,21 @@ class Changes:
         return torch.exp(-((off / 0.015) ** 2))
 
     def _frame(self, x):
-        """Black bars of a letterbox or a collimator, bright plates of text, in half of the films."""
+        """Bars of a letterbox or a collimator in half of the films, bright plates of text; and where no bar lies."""
+        free = torch.ones_like(x)
         for k in range(len(x)):
             if torch.rand((), generator=self.generator) < 0.5:
                 bars = (self.uniform(4, high=0.14) * SIZE * (self.uniform(4) < 0.5)).int().tolist()
                 level = float(self.uniform(1, high=0.12)) if torch.rand((), generator=self.generator) < 0.8 else 0.95
                 x[k, :, : bars[0]], x[k, :, SIZE - bars[1] :] = level, level
                 x[k, :, :, : bars[2]], x[k, :, :, SIZE - bars[3] :] = level, level
+                free[k, :, : bars[0]], free[k, :, SIZE - bars[1] :] = 0, 0
+                free[k, :, :, : bars[2]], free[k, :, :, SIZE - bars[3] :] = 0, 0
             for _ in range(int(torch.randint(0, 3, (), generator=self.generator))):
                 top, left = (int(v) for v in self.uniform(2) * (SIZE - 14))
                 h, w = (int(v) + 3 for v in self.uniform(2) * 10)
                 x[k, :, top : top + h, left : left + w] = float(self.uniform(1, low=0.5))
-        return x
+        return x, free
 
     def both(self, images, masks, strength: float = 1.0):
         """uint8 films (B, S, S), masks (B, 3, S, S), as one → (B, 1, S, S) in [-1, 1] and (B, 3, S, S) in {0, 1}."""
@@ -164,7 +195,8 @@ class Changes:
         x = F.grid_sample(x, grid, align_corners=False, padding_mode="zeros")
         m = F.grid_sample(m, grid, align_corners=False, padding_mode="zeros")
         m = (m > 0.5).float()
-        return self.look(x, m[:, :2].amax(dim=1, keepdim=True)) * 2 - 1, m
+        x, free = self.look(x, m[:, :2])
+        return x * 2 - 1, m * free
 
 
 def loss_of(logits, target):
@@ -178,12 +210,12 @@ def loss_of(logits, target):
 
 
 def fit(net, pools, seconds: float, rate: float, seed: int, batch: int = 16) -> int:
-    """Train for a time on pools of (images, masks, share of the batch), averaging the weights. Returns steps."""
+    """Train for so many CPU seconds on pools of (images, masks, share of the batch), averaging the weights; → steps."""
     changes, rng = Changes(seed), np.random.default_rng(seed)
     optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-3)
     average = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
-    start, steps, shown = time.monotonic(), 0, 0.0
-    while (share := (time.monotonic() - start) / seconds) < 1:
+    start, steps, shown = time.process_time(), 0, 0.0
+    while (share := (time.process_time() - start) / seconds) < 1:
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1.0, 20 * share + 0.02) * 0.5 * (1 + np.cos(np.pi * share))
         picks = [rng.integers(len(images), size=max(1, round(batch * part))) for images, _, part in pools]
@@ -204,10 +236,11 @@ def fit(net, pools, seconds: float, rate: float, seed: int, batch: int = 16) -> 
 
 
 @torch.no_grad()
-def outline(net, images: np.ndarray, seed: int, rounds: int = 8) -> np.ndarray:
-    """Mean probabilities (N, 3, S, S) over mild changes of contrast, size and place, each mapped back."""
+def outline(net, images: np.ndarray, seed: int, rounds: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Mean probabilities (N, 3, S, S) over mild changes of contrast and size, each mapped back, and (N,) the least
+    Dice of an organ between that mean's outline and a change's: how well the outlines stay put."""
     net.eval()
-    changes, total = Changes(seed), np.zeros((len(images), 3, SIZE, SIZE), np.float32)
+    changes, every = Changes(seed), np.zeros((rounds, len(images), 3, SIZE, SIZE), np.float16)
     for k in range(rounds):
         zoom, gamma = np.exp(changes.uniform(2, low=-0.15, high=0.15).numpy() * [1, 3] * (k > 0))
         theta = torch.tensor([[[zoom, 0, 0], [0, zoom, 0]]], dtype=torch.float32)
@@ -219,9 +252,12 @@ def outline(net, images: np.ndarray, seed: int, rounds: int = 8) -> np.ndarray:
             again = F.affine_grid(back.expand(n, 2, 3), x.shape, align_corners=False)
             p = torch.sigmoid(net(F.grid_sample(x, there, align_corners=False).clamp(0, 1) ** float(gamma) * 2 - 1))
             p = F.grid_sample(p, again, align_corners=False)
-            total[start : start + 64] += p.numpy() / rounds
+            every[k, start : start + 64] = p.numpy()
     net.train()
-    return total
+    mean = every.mean(axis=0, dtype=np.float32)
+    chosen, each = mean > 0.5, every > 0.5
+    both = 2 * (each & chosen).sum(axis=(3, 4)) / np.maximum(each.sum(axis=(3, 4)) + chosen.sum(axis=(2, 3)), 1)
+    return mean, both.min(axis=(0, 2))
 
 
 def real_train_films(source: Path) -> np.ndarray:
@@ -245,6 +281,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--films", type=int, default=3000)
+    parser.add_argument("--shapes", action="store_true", help="twice as many films more, bent to drawn lung shapes")
     parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate of stage 1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
@@ -254,35 +291,45 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
+    shapes = drawn_shapes(held=False) if options.shapes else None
     images, masks = phantom_films(options.films, options.seed)
+    if shapes is not None:
+        more = phantom_films(2 * options.films, options.seed + 2, shapes)
+        images, masks = (np.concatenate(pair) for pair in zip((images, masks), more, strict=True))
     held, truth = phantom_films(200, options.seed + 1)
     net, earlier = load(options.start) if options.start else (SegmenterNet(), None)
     net = net.train().to(memory_format=torch.channels_last)
     seconds = 60 * options.minutes
-    strange = strange_films(options.films // 4, options.seed, images)
+    strange = strange_films(options.films // 2, options.seed, images)
     no = np.zeros((len(strange), 3, SIZE, SIZE), bool)
     pools = [(images, masks, 0.8), (strange, no, 0.2)]
-    steps = fit(net, pools, seconds * (0.6 if options.real else 1.0), options.rate, options.seed)
+    first = 0.0 if options.real and options.start else 0.6 if options.real else 1.0
+    steps = fit(net, pools, seconds * first, options.rate, options.seed) if first else 0
     sure = films = 0
     if options.real:
         real = real_train_films(options.real)
         films = len(real)
         for turn in (1, 2):
-            found = to_masks(outline(net, real, options.seed + turn), SIZE, SIZE)
-            kept = found.confidence >= SURE
+            probabilities, steady = outline(net, real, options.seed + turn)
+            found = to_masks(probabilities, SIZE, SIZE)
+            kept = (found.confidence >= SURE) & (steady >= STEADY)
             sure = int(kept.sum())
             print(f"outlines kept: {sure} of {films}", flush=True)
             turned = np.concatenate([strange, strange_films(len(real) // 2, options.seed + turn, real)])
             no = np.zeros((len(turned), 3, SIZE, SIZE), bool)
-            pools = [(images, masks, 0.4), (real[kept], found.masks[kept], 0.4), (turned, no, 0.2)]
-            steps += fit(net, pools, 0.2 * seconds, options.rate / 3, options.seed + 10 * turn)
+            pools = [(images, masks, 0.45), (real[kept], found.masks[kept], 0.4), (turned, no, 0.15)]
+            steps += fit(net, pools, (1 - first) / 2 * seconds, options.rate / 3, options.seed + 10 * turn)
     net.eval()
     with torch.no_grad():
         probabilities = torch.cat([torch.sigmoid(net(to_input(held[k : k + 50]))) for k in range(0, 200, 50)]).numpy()
     found = to_masks(probabilities, SIZE, SIZE)
     scores = [float(np.mean([dice(found.masks[n, o], truth[n, o]) for n in range(200)])) for o in range(3)]
     config = {
-        "trained_on": {"phantom films": options.films, "real train films": films, "of them trusted": sure},
+        "trained_on": {
+            "phantom films": options.films, "of drawn lung shapes": 2 * options.films * options.shapes,
+            "drawn lung shapes": 0 if shapes is None else len(shapes),
+            "real train films": films, "of them trusted": sure,
+        },
         "steps": steps, "minutes": options.minutes, "threads": options.threads, "seed": options.seed,
         "phantom_dice": dict(zip(("left lung", "right lung", "heart"), np.round(scores, 4).tolist(), strict=True)),
         "earlier": earlier, "code_version": provenance.code_version(),
