@@ -82,5 +82,8 @@ def workspace_generator(workspace: Workspace, name: Any = "cars", device: str = 
 
 
 def workspace_segmenter(name: Any = "cars", device: str = "auto") -> Any:
-    """A loaded segmenter by registered name, or the object itself."""
-    return SEGMENTERS.get(name)().load(device) if isinstance(name, str) else name
+    """A loaded segmenter: by registered name, by "name:path" with weights or a table of one's own, or the object."""
+    if not isinstance(name, str):
+        return name
+    kind, _, place = name.partition(":")
+    return (SEGMENTERS.get(kind)(place) if place else SEGMENTERS.get(kind)()).load(device)

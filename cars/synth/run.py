@@ -118,9 +118,10 @@ def _row(item: dict[str, Any], film: pd.Series, models: Models, settings: SynthS
     generator, segmenter = (
         n if isinstance(n, str) else type(n).__name__ for n in (settings.generator, settings.segmenter)
     )
-    if ":" in generator:  # the revision names the weights; where they lie on this machine is nobody else's business
-        kind, _, place = generator.partition(":")
-        generator = f"{kind}:{Path(place).name}"
+    # the revision names the weights; where they lie on this machine is nobody else's business
+    generator, segmenter = (
+        f"{n.partition(':')[0]}:{Path(n.partition(':')[2]).name}" if ":" in n else n for n in (generator, segmenter)
+    )
     revisions = [models.generator.revision, getattr(models.segmenter, "revision", segmenter), models.judge.revision]
     labels = {f: int(film[c]) for f, c in COLUMN_OF.items()}
     finding, direction = next(iter(item["findings"].items()))

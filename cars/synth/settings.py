@@ -36,7 +36,7 @@ class TrainGeneratorSettings:
     batch: int = setting(32, "Films per step.", minimum=1)
     rate: float = setting(3e-4, "Highest learning rate.", minimum=0.0)
     start: str = setting("packaged", "Where to start: packaged, scratch, or an editor's folder.")
-    segmenter: str = setting("cars", "Which registered segmenter outlines lungs and heart.")
+    segmenter: str = setting("cars", "Which segmenter outlines lungs and heart: a name, or name:path.")
     judge_minutes: float = setting(3.0, "Minutes of training for the judge; 0 keeps the packaged one.", minimum=0)
     judge_arch: str = setting("small", "The judge's network.", choices=("small", "efficientnet_lite0"))
     films: int = setting(20_000, "Most films to train on, drawn by patient.", minimum=1)
@@ -50,7 +50,7 @@ class SynthSettings:
 
     plan: str | None = setting(None, "Which plan; empty takes the latest.")
     generator: str = setting("cars", "Which registered generator edits.")
-    segmenter: str = setting("cars", "Which registered segmenter outlines lungs and heart.")
+    segmenter: str = setting("cars", "Which segmenter outlines lungs and heart: a name, or name:path.")
     judge: str | None = setting(None, "A judge's folder; empty takes the workspace's own, else the packaged one.")
     judges: str = setting(
         "", "Judges' folders for the uncertainty, by commas, or own and packaged; empty takes all that exist."

@@ -3,12 +3,15 @@
     python data/weights/train_segmenter.py --minutes 12 [--shapes] [--real SOURCE] [--start FOLDER] [--out FOLDER]
 
 Stage 1 learns on phantom films, whose masks are exact, under strong changes of appearance and shape; with --shapes most
-of them are bent so that their lungs take the shapes of real ones (cars/phantom/drawn_lungs.py). Stage 2, only with --real (a folder
-in MIMIC-CXR-JPG's layout), lets the network outline the films of its *train* patients, averaging over changes of each
-film, and goes on with those outlines that it is sure of and that stay put under the changes, beside the phantom ("noisy
-student", Xie et al. 2020, arXiv 1911.04252). Films of validate and test patients are not read. With --start and
---real there is no stage 1: the films are outlined by the segmenter that it goes on from. Run it with your own films to
-fit the segmenter to them, and name the folder that it made: `CarsSegmenter(folder)`.
+of them are bent so that their lungs take the shapes of real ones (cars/phantom/drawn_lungs.py).
+
+Stage 2, only with --real (a folder in MIMIC-CXR-JPG's layout), lets the network outline the films of its *train*
+patients, averaging over changes of each film, and goes on with those outlines that it is sure of and that stay put
+under the changes, beside the phantom ("noisy student", Xie et al. 2020, arXiv 1911.04252). Films of validate and test
+patients are not read. With --start and --real there is no stage 1: the films are outlined by the segmenter that it goes
+on from.
+
+Run it with your own films to fit the segmenter to them, and name the folder: `cars synth --segmenter cars:FOLDER`.
 """
 
 from __future__ import annotations

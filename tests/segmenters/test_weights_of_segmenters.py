@@ -112,3 +112,17 @@ def test_pspnet_reads_a_local_file_and_keeps_the_contract(tmp_path: Path) -> Non
     torch.save({"something": torch.zeros(1)}, file)
     with pytest.raises(DataError, match="does not hold PSPNet weights"):
         SEGMENTERS.get("xrv_pspnet")(file).load("cpu")
+
+
+def test_a_verb_takes_a_segmenter_with_a_folder_of_weights(tmp_path: Path) -> None:
+    from cars.errors import SettingError
+    from cars.synth.models import workspace_segmenter
+
+    torch.manual_seed(1)
+    save(SegmenterNet(), tmp_path, {})
+    assert workspace_segmenter(f"cars:{tmp_path}", "cpu").revision == CarsSegmenter(tmp_path).revision
+    assert workspace_segmenter("cars", "cpu").revision == CarsSegmenter().revision
+    loaded = CarsSegmenter()
+    assert workspace_segmenter(loaded) is loaded
+    with pytest.raises(SettingError, match="chexmask"):
+        workspace_segmenter(f"carz:{tmp_path}")
