@@ -65,6 +65,11 @@ VERBS: dict[str, Verb] = {
             ("cars space --workspace ws", "cars space --k 10 --search ivf --json"),
         ),
         Verb(
+            "anatomy", "cars.anatomy", "anatomy", "AnatomySettings",
+            "Outline lungs and hearts of the frontal films, and measure the cardiothoracic ratio of PA films.",
+            ("cars anatomy --workspace ws", "cars anatomy --segmenter chexmask:/data/MIMIC-CXR-JPG.csv --json"),
+        ),
+        Verb(
             "plan", "cars.synth", "plan", "PlanSettings",
             "Choose source films and edits that would fill gaps; nothing is synthesised yet.",
             ("cars plan --workspace ws", "cars plan --gaps 1f2e3d4c5b6a7988 --per-gap 10"),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,23 @@ class Masks:
             return ""
         told = f": {self.reasons[n]}" if self.reasons and self.reasons[n] else ""
         return f"the outlines are not trusted (confidence {self.confidence[n]:.2f}){told}"
+
+
+def loaded(segmenter: Any, device: str = "auto") -> Any:
+    """A loaded segmenter: by registered name, by "name:path" with weights or a table of one's own, or the object."""
+    if not isinstance(segmenter, str):
+        return segmenter
+    kind, _, place = segmenter.partition(":")
+    return (SEGMENTERS.get(kind)(place) if place else SEGMENTERS.get(kind)()).load(device)
+
+
+def named(segmenter: Any) -> str:
+    """What tables call a segmenter: its name, or its class, with no more of a path than its end; where files lie on
+    this machine is nobody else's business, and the revision names them."""
+    if not isinstance(segmenter, str):
+        return type(segmenter).__name__
+    kind, colon, place = segmenter.partition(":")
+    return f"{kind}:{Path(place).name}" if colon else kind
 
 
 def outlines(segmenter: Any, images: np.ndarray, ids: Sequence[str]) -> Masks:

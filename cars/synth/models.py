@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import MissingDependency, WorkspaceError
 from ..generators import GENERATORS
-from ..segmenters import SEGMENTERS
+from ..segmenters import loaded
 from ..workspace import Workspace, write_text
 from .judge import Judge
 from .settings import SynthSettings
@@ -83,7 +83,4 @@ def workspace_generator(workspace: Workspace, name: Any = "cars", device: str = 
 
 def workspace_segmenter(name: Any = "cars", device: str = "auto") -> Any:
     """A loaded segmenter: by registered name, by "name:path" with weights or a table of one's own, or the object."""
-    if not isinstance(name, str):
-        return name
-    kind, _, place = name.partition(":")
-    return (SEGMENTERS.get(kind)(place) if place else SEGMENTERS.get(kind)()).load(device)
+    return loaded(name, device)

@@ -27,6 +27,7 @@ from ..imaging import decode, save_png
 from ..progress import Progress, silent
 from ..provenance import code_version, digest
 from ..schema import COLUMN_OF, after_edit
+from ..segmenters import named
 from ..workspace import Workspace
 from .data import refuse_other_splits
 from .editing import Models, Outcome, Source, edit_films, uncertainty_of
@@ -115,13 +116,7 @@ def _row(item: dict[str, Any], film: pd.Series, models: Models, settings: SynthS
     """A row of `edits` as far as it is known before the edit; its id is the hash of all that decides the result."""
     names = as_dict(settings)
     how = {k: names[k] for k in ("mode", "steps", "guidance", "skip", "seeds", "feather")}
-    generator, segmenter = (
-        n if isinstance(n, str) else type(n).__name__ for n in (settings.generator, settings.segmenter)
-    )
-    # the revision names the weights; where they lie on this machine is nobody else's business
-    generator, segmenter = (
-        f"{n.partition(':')[0]}:{Path(n.partition(':')[2]).name}" if ":" in n else n for n in (generator, segmenter)
-    )
+    generator, segmenter = named(settings.generator), named(settings.segmenter)
     revisions = [models.generator.revision, getattr(models.segmenter, "revision", segmenter), models.judge.revision]
     labels = {f: int(film[c]) for f, c in COLUMN_OF.items()}
     finding, direction = next(iter(item["findings"].items()))
