@@ -337,13 +337,16 @@ def _as_image(image: np.ndarray) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(image))
 
 
-def save_png(path: Path | str, image: np.ndarray, text: dict[str, str] | None = None) -> None:
-    """Write uint8 (H, W) or bool (0 / 255) as PNG, atomically. `text`: words kept inside the file (tEXt)."""
+def save_png(path: Path | str, image: np.ndarray, text: dict[str, str] | None = None, level: int = 6) -> None:
+    """Write uint8 (H, W) or bool (0 / 255) as PNG, atomically.
+
+    text: words kept inside the file (iTXt). level: zlib's, 0 to 9. 3 takes 0.4 of the time of 6 for 1.15 of the bytes.
+    """
     info = PngImagePlugin.PngInfo()
     for key, value in (text or {}).items():
         info.add_itxt(key, value)
     with atomic_write(Path(path)) as stream:
-        _as_image(image).save(stream, "PNG", pnginfo=info)
+        _as_image(image).save(stream, "PNG", pnginfo=info, compress_level=level)
 
 
 def save_jpeg(path: Path | str, image: np.ndarray, quality: int = 95) -> None:

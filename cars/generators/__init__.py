@@ -157,6 +157,12 @@ def composite(
 
     Returns: uint8 (H, W); equal to `film` to the bit where weights are 0.
     """
-    difference = place.to_original(np.asarray(edited, np.float32) - np.asarray(source, np.float32))
-    changed = np.clip(np.rint(film + difference * weights), 0, 255).astype(np.uint8)
-    return np.where(weights > 0, changed, film)
+    result = film.copy()
+    rows, columns = (np.flatnonzero((weights > 0).any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return result
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    difference = place.to_original(np.asarray(edited, np.float32) - np.asarray(source, np.float32))[box]
+    changed = np.clip(np.rint(film[box] + difference * weights[box]), 0, 255).astype(np.uint8)
+    result[box] = np.where(weights[box] > 0, changed, film[box])
+    return result

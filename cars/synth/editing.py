@@ -14,17 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, ResourceError, SettingError
+from ..errors import DataError, SettingError
 from ..gates import Gate, Measure, passed
-from ..generators import MODES, EditRequest, composite, modes_of
+from ..generators import MODES, EditRequest, EditResult, composite, modes_of
 from ..imaging import Placement, square
 from ..schema import ABSENT, FINDINGS, NOT_MENTIONED, PRESENT, after_edit
-from ..segmenters import outlines
+from ..segmenters import looking
 from .data import SEGMENT_SIZE, SHAPE_CHANGING, fitted
-from .gating import Edited, run_gates
+from .gating import Edited, outlined, probabilities, run_gates
+from .pipeline import Fitting
 from .roi import feather, roi_for
 from .settings import SynthSettings
-from .uncertainty import uncertainty_rows
+from .uncertainty import rows_of
 
 #: Most guidance of findings that are overdone with more: with 3 an inserted edema is 2.5 dB further from the phantom's
 #: truth than the unedited film, with 1.7 it is 3.3 dB nearer (benchmarks/counterfactual.py, n = 5).
@@ -83,7 +84,8 @@ class Models:
     """What an edit needs, loaded: a generator, a segmenter, and a judge that no backbone under test is.
 
     judges: those that an edit's uncertainty is taken over; empty means the judge alone. gates: None means all, with
-    their defaults. neighbours: `gating.Neighbours`; None means that near copies are not looked for.
+    their defaults. neighbours: `gating.Neighbours`; None means that near copies are not looked for. fitting: how many
+    films at once fit the device, as found out so far.
     """
 
     generator: Any
@@ -92,18 +94,22 @@ class Models:
     judges: Sequence[Any] = ()
     gates: Sequence[Gate] | None = None
     neighbours: Any = None
+    fitting: Fitting = field(default_factory=Fitting)
 
 
 @dataclass
 class _Try:
-    """One attempt at one source: the edit, its sham, and how far the judge is beyond its threshold (all changes)."""
+    """One attempt at one source: the edit, its sham, what the judge says of both (14,), and how far that is beyond its
+    thresholds (all changes)."""
 
     request: EditRequest
     edited: np.ndarray
     sham: np.ndarray
     drift: float
-    margin: float = -np.inf
-    sham_margin: float = -np.inf
+    seen: np.ndarray
+    seen_sham: np.ndarray
+    margin: float
+    sham_margin: float
 
 
 def local_vectors(labels: dict[str, int], changes: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -121,17 +127,23 @@ def local_vectors(labels: dict[str, int], changes: dict[str, str]) -> tuple[np.n
     return np.array([before[f] for f in FINDINGS], np.int8), np.array([after[f] for f in FINDINGS], np.int8)
 
 
-def region(source: Source, masks: np.ndarray, square_film: np.ndarray, judge: Any) -> np.ndarray:
+def region(
+    source: Source, masks: np.ndarray, square_film: np.ndarray, judge: Any, fitting: Fitting | None = None
+) -> np.ndarray:
     """The union of the ROIs of a source's changes, bool (128, 128), from (3, 128, 128) masks.
 
-    A deletion of a focal finding looks where the judge sees it. Raises: DataError where there is no region.
+    A deletion of a focal finding looks where the judge sees it. Raises: DataError where there is no region,
+    ResourceError where the judge has no room to look.
     """
+    fitting = fitting or Fitting()
     rng = np.random.default_rng([source.seed, 1])
     roi = np.zeros(masks.shape[1:], bool)
     for finding, direction in source.changes.items():
         saliency = None
         if direction == "delete" and judge.trained[FINDINGS.index(finding)]:
-            saliency = judge.saliency(square_film[None], finding)[0]
+            [saliency] = fitting.each(
+                "where the judge looks", lambda part, f=finding: list(judge.saliency(part, f)), square_film[None], 1
+            )  # fmt: skip
         roi |= roi_for(finding, direction, masks, rng, saliency=saliency)
     return roi
 
@@ -149,6 +161,7 @@ class _Work:
         self.small_roi = small_roi if small_roi.any() else fitted(roi.astype(np.float32), size) > 0
         self.roi = Placement(height, width, SEGMENT_SIZE).to_original(roi)
         self.tries: list[_Try] = []
+        self._weights: dict[float, np.ndarray] = {}
 
     def request(self, mode: str, seed: int, settings: SynthSettings) -> EditRequest:
         before, after = local_vectors(self.source.labels, self.source.changes)
@@ -162,8 +175,11 @@ class _Work:
 
     def paste(self, edited: np.ndarray, width: float) -> np.ndarray:
         """The edit at the film's own size; `width` of the feather as a share of the film."""
-        weights = feather(self.roi, width * self.place.side)
-        return composite(self.source.film, self.small, edited, weights, self.place)
+        if np.array_equal(edited, self.small):  # the sham of an inversion
+            return self.source.film
+        if width not in self._weights:
+            self._weights[width] = feather(self.roi, width * self.place.side)
+        return composite(self.source.film, self.small, edited, self._weights[width], self.place)
 
     @property
     def best(self) -> _Try:
@@ -171,9 +187,9 @@ class _Work:
         return next((t for t in self.tries if t.margin >= 0), max(self.tries, key=lambda t: t.margin))
 
     @property
-    def sham(self) -> np.ndarray:
-        """The sham, of all attempts made, that convinces the judge most."""
-        return max(self.tries, key=lambda t: t.sham_margin).sham
+    def worst(self) -> _Try:
+        """The attempt, of all made, whose sham convinces the judge most."""
+        return max(self.tries, key=lambda t: t.sham_margin)
 
 
 def margin(probabilities: np.ndarray, thresholds: np.ndarray, changes: dict[str, str]) -> float:
@@ -209,38 +225,70 @@ def edit_films(sources: Sequence[Source], models: Models, settings: SynthSetting
     """
     outcomes = [Outcome() for _ in sources]
     work: dict[int, _Work] = {}
-    squares = np.stack([square(s.film, SEGMENT_SIZE) for s in sources])
-    found = outlines(models.segmenter, squares, [s.dicom_id for s in sources])
-    for n, source in enumerate(sources):
-        outcomes[n].masks = found.masks[n]
-        if not found.trusted[n]:
-            outcomes[n].error = found.why_not(n)
+    fitting = models.fitting
+    squares = [square(s.film, SEGMENT_SIZE) for s in sources]
+    found = outlined(models.segmenter, squares, [s.dicom_id for s in sources], fitting)
+    for n, (source, (masks, why_not)) in enumerate(zip(sources, found)):
+        outcomes[n].masks = masks
+        if why_not:
+            outcomes[n].error = why_not
             continue
         try:
-            roi = source.roi if source.roi is not None else region(source, found.masks[n], squares[n], models.judge)
-            work[n] = _Work(source, found.masks[n], roi, models.generator.size)
+            roi = source.roi if source.roi is not None else region(source, masks, squares[n], models.judge, fitting)
+            work[n] = _Work(source, masks, roi, models.generator.size)
         except DataError as error:
             outcomes[n].error = error.message
     for k in range(len(attempts(settings, 0, modes_of(models.generator)))):
         pending = [w for w in work.values() if not any(t.margin >= 0 for t in w.tries)]
         _attempt(pending, k, models, settings)
+    gated = []
+    # a segmenter that looks sources up outlines edits by another network, and like is compared with like
+    same = looking(models.segmenter) is models.segmenter and models.segmenter.size == SEGMENT_SIZE
     for n, w in work.items():
-        best = w.best
+        best, worst = w.best, w.worst
         outcomes[n] = replace(
-            outcomes[n], edited=best.edited, roi=w.roi, sham=w.sham, mode=best.request.mode, seed=best.request.seed
+            outcomes[n], edited=best.edited, roi=w.roi, sham=worst.sham, mode=best.request.mode, seed=best.request.seed
         )
-    gated = [
-        Edited(w.source.film, w.best.edited, w.roi, w.source.changes, w.sham, w.best.drift, w.source.subject_id)
-        for w in work.values()
-    ]
-    for n, rows in zip(work, run_gates(gated, models.judge, models.segmenter, models.gates, models.neighbours)):
+        gated.append(
+            Edited(
+                w.source.film, best.edited, w.roi, w.source.changes, worst.sham, best.drift, w.source.subject_id,
+                w.masks if same else None, best.seen, worst.seen_sham,
+            )
+        )  # fmt: skip
+    measured = run_gates(gated, models.judge, models.segmenter, models.gates, models.neighbours, fitting)
+    for n, rows in zip(work, measured):
         outcomes[n].gates = rows
-    judges = models.judges or [models.judge]
-    draws = drawn_again([(w, w.best.edited, w.best.request.mode) for w in work.values()], models, settings)
-    for w, n, again in zip(work.values(), work, draws):
-        films = again or [t.edited for t in w.tries]
-        outcomes[n].uncertainty = uncertainty_rows(films, w.source.changes, judges)
+    for n, rows in zip(work, _doubts(list(work.values()), models, settings)):
+        outcomes[n].uncertainty = rows
     return outcomes
+
+
+def _doubts(work: Sequence[_Work], models: Models, settings: SynthSettings) -> list[list[dict[str, Any]]]:
+    """The uncertainty of each edit over its attempts, or over so many seeds as the settings ask for."""
+    if settings.uncertainty:
+        draws = drawn_again([(w, w.best.edited, w.best.request.mode) for w in work], models, settings)
+        return _uncertainty([w.source for w in work], draws, models)
+    known = [[t.seen for t in w.tries] for w in work]
+    return _uncertainty([w.source for w in work], [[t.edited for t in w.tries] for w in work], models, known)
+
+
+def _uncertainty(
+    sources: Sequence[Source],
+    draws: Sequence[Sequence[np.ndarray]],
+    models: Models,
+    known: Sequence[Sequence[np.ndarray]] | None = None,
+) -> list[list[dict[str, Any]]]:
+    """Rows of `uncertainty_rows` for the films drawn of each source; known: what the gating judge has said of them."""
+    films = [film for drawn in draws for film in drawn]
+    said = [
+        [p for of_one in known for p in of_one]
+        if known is not None and getattr(judge, "revision", judge) == getattr(models.judge, "revision", models.judge)
+        else probabilities(judge, films, models.fitting)
+        for judge in models.judges or [models.judge]
+    ]
+    seen = np.stack([np.stack(of_judge) for of_judge in said], axis=1) if films else np.zeros((0, 1, len(FINDINGS)))
+    starts = np.cumsum([0, *(len(drawn) for drawn in draws)])
+    return [rows_of(seen[a:b], source.changes) for source, a, b in zip(sources, starts, starts[1:])]
 
 
 def uncertainty_of(
@@ -254,15 +302,14 @@ def uncertainty_of(
 
     sources: of edits that were made, so their outlines are trusted. edited: the films, at the sources' size.
     """
-    squares = np.stack([square(s.film, SEGMENT_SIZE) for s in sources])
-    masks = outlines(models.segmenter, squares, [s.dicom_id for s in sources]).masks
+    squares = [square(s.film, SEGMENT_SIZE) for s in sources]
+    fitting = models.fitting
+    found = outlined(models.segmenter, squares, [s.dicom_id for s in sources], fitting)
     work = [
-        _Work(s, m, s.roi if s.roi is not None else region(s, m, q, models.judge), models.generator.size)
-        for s, m, q in zip(sources, masks, squares)
+        _Work(s, m, s.roi if s.roi is not None else region(s, m, q, models.judge, fitting), models.generator.size)
+        for s, (m, _), q in zip(sources, found, squares)
     ]
-    draws = drawn_again(list(zip(work, edited, modes)), models, settings)
-    judges = models.judges or [models.judge]
-    return [uncertainty_rows(films, source.changes, judges) for films, source in zip(draws, sources)]
+    return _uncertainty(sources, drawn_again(list(zip(work, edited, modes)), models, settings), models)
 
 
 def drawn_again(
@@ -270,17 +317,17 @@ def drawn_again(
 ) -> list[list[np.ndarray]]:
     """settings.uncertainty films of each edit: the edit itself and others in its mode with other seeds.
 
-    made: work, edited film and mode of each. Returns: a list of films for each; empty ones when no seeds are asked for.
+    made: work, edited film and mode of each.
     """
     extra = max(0, settings.uncertainty - 1)
     requests = [
         w.request(mode, w.source.seed + SEED_STEP * (1_000 + k), settings) for w, _, mode in made for k in range(extra)
     ]
-    results = _edit(models.generator, requests, settings.batch)
+    results = _edit(models, requests, settings.batch)
     films = []
     for n, (w, edited, _) in enumerate(made):
         again = [w.paste(r.edited, settings.feather) for r in results[n * extra : (n + 1) * extra]]
-        films.append([edited, *again] if settings.uncertainty else [])
+        films.append([edited, *again])
     return films
 
 
@@ -290,32 +337,19 @@ def _attempt(pending: list[_Work], number: int, models: Models, settings: SynthS
         return
     modes = modes_of(models.generator)
     requests = [w.request(*attempts(settings, w.source.seed, modes)[number], settings) for w in pending]
-    results = _edit(models.generator, [*requests, *(r.sham() for r in requests)], settings.batch)
-    tries = []
+    # an edit and its sham are neighbours, so they run in one batch
+    results = _edit(models, [each for r in requests for each in (r, r.sham())], 2 * settings.batch)
+    films = [w.paste(results[2 * n + k].edited, settings.feather) for n, w in enumerate(pending) for k in (0, 1)]
+    seen = probabilities(models.judge, films, models.fitting)
     for n, (w, request) in enumerate(zip(pending, requests)):
-        edit, sham = results[n], results[n + len(pending)]
-        tries.append(
-            _Try(request, w.paste(edit.edited, settings.feather), w.paste(sham.edited, settings.feather), edit.drift)
-        )
-    films = np.stack([square(film, models.judge.size) for t in tries for film in (t.edited, t.sham)])
-    seen = models.judge.probabilities(films)
-    for n, (w, attempt) in enumerate(zip(pending, tries)):
-        attempt.margin = margin(seen[2 * n], models.judge.thresholds, w.source.changes)
-        attempt.sham_margin = margin(seen[2 * n + 1], models.judge.thresholds, w.source.changes)
-        w.tries.append(attempt)
+        (edited, sham), (p, p_sham) = films[2 * n : 2 * n + 2], seen[2 * n : 2 * n + 2]
+        beyond = [margin(each, models.judge.thresholds, w.source.changes) for each in (p, p_sham)]
+        w.tries.append(_Try(request, edited, sham, results[2 * n].drift, p, p_sham, *beyond))
 
 
-def _edit(generator: Any, requests: list[EditRequest], batch: int) -> list[Any]:
-    """All requests, `batch` at a time; a batch that does not fit the device is halved."""
-    results: list[Any] = []
-    while len(results) < len(requests):
-        try:
-            results += generator.edit(requests[len(results) : len(results) + batch])
-        except ResourceError:
-            if batch == 1:
-                raise
-            batch //= 2
-    return results
+def _edit(models: Models, requests: list[EditRequest], batch: int) -> list[EditResult]:
+    """The result of each request, `batch` of them at a time, fewer where so many do not fit the device."""
+    return models.fitting.each("the generator", models.generator.edit, requests, batch)
 
 
 def check_changes(labels: dict[str, int], changes: dict[str, str]) -> None:

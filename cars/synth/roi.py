@@ -341,7 +341,12 @@ def feather(roi: np.ndarray, width: float) -> np.ndarray:
         return weights
     if roi.all():
         return np.ones(roi.shape, dtype=np.float32)
-    distance = ndimage.distance_transform_edt(roi)
+    # the nearest pixel outside the ROI is never further away than the frame around its bounding box
+    box = tuple(
+        slice(max(0, int(seen[0]) - 1), int(seen[-1]) + 2)
+        for seen in (np.flatnonzero(roi.any(axis=1)), np.flatnonzero(roi.any(axis=0)))
+    )
+    distance = ndimage.distance_transform_edt(roi[box])
     ramp = np.clip(distance / (max(width, 0) + 1), 0, 1)
-    weights[:] = ramp * ramp * (3 - 2 * ramp)
+    weights[box] = ramp * ramp * (3 - 2 * ramp)
     return weights

@@ -5,6 +5,9 @@ its part of `edits`, which makes it count; the parts are named by the hash of th
 everything that decides what an edit looks like. So a run that was killed goes on with the first chunk that is not
 there, and no edit is lost or doubled. Where the gates' thresholds have changed since, or the films have got vectors,
 the edits that are there are gated again and not made again.
+
+As many chunks as fill a batch are edited together. Their sources are decoded while the round before is edited, and
+their films written while the next one is.
 """
 
 from __future__ import annotations
@@ -12,6 +15,9 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +39,14 @@ from .data import refuse_other_splits
 from .editing import Models, Outcome, Source, edit_films, uncertainty_of
 from .gating import Edited, revision_of, run_gates, workspace_neighbours
 from .models import workspace_generator, workspace_judge, workspace_judges, workspace_segmenter
+from .pipeline import Behind, ahead
 from .settings import SynthSettings
 from .tables import EDITS, GATE_ROWS, UNCERTAINTY
 
 #: Edits that are committed together.
 CHUNK = 8
+#: Fast rather than small: three images an edit are compressed.
+PNG_LEVEL = 3
 
 
 def synth(workspace: Workspace, settings: SynthSettings, progress: Progress = silent) -> dict[str, Any]:
@@ -55,22 +64,46 @@ def synth(workspace: Workspace, settings: SynthSettings, progress: Progress = si
     models = workspace_models(workspace, settings)
     gating = revision_of(models.gates or (), models.neighbours)
     rows = [_row(item, films.loc[item["source_dicom_id"]], models, settings) for item in items.to_dict("records")]
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        part = digest([row["edit_id"] for row in chunk])
-        progress(start, len(rows), "editing films")
-        if not workspace.has_part("edits", part):
-            _chunk(workspace, part, [{**row, "gating": gating} for row in chunk], films, models, settings)
-            continue
-        made = pd.read_parquet(workspace.part_path("edits", part))
-        if "gating" not in made or (made["gating"].fillna("") != gating)[made["error"].isna()].any():
-            progress(start, len(rows), "gating films again")
-            _gate_again(workspace, part, made, films, models, gating)
-        if settings.uncertainty and not workspace.has_part("uncertainty", _name(part, settings, models)):
-            progress(start, len(rows), "drawing seeds for the uncertainty")
-            _draw_again(workspace, part, made, films, models, settings)
+    chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
+    parts = [digest([row["edit_id"] for row in chunk]) for chunk in chunks]
+    new = {part for part in parts if not workspace.has_part("edits", part)}
+    # so many chunks as fill a batch are edited together
+    together = max(1, settings.batch // CHUNK)
+    to_read = [films.loc[row["source_dicom_id"], "path"] for part, c in zip(parts, chunks) if part in new for row in c]
+    with Behind() as behind, closing(ahead(_decoded, to_read, together * CHUNK)) as decoded:
+        for first in range(0, len(chunks), together):
+            done = first * CHUNK
+            progress(done, len(rows), "editing films")
+            fresh = []
+            for part, chunk in list(zip(parts, chunks))[first : first + together]:
+                if part in new:
+                    fresh.append((part, [{**row, "gating": gating} for row in chunk]))
+                else:
+                    _refresh(workspace, part, films, models, settings, gating, partial(progress, done, len(rows)))
+            if fresh:
+                found = _outcomes([row for _, chunk in fresh for row in chunk], decoded, films, models, settings)
+                behind.do(_write, workspace, fresh, found, settings, models)
     progress(len(rows), len(rows), "editing films")
     return {"plan_id": plan_id, "requested": len(rows), **_summary(workspace, [row["edit_id"] for row in rows])}
+
+
+def _refresh(
+    workspace: Workspace,
+    part: str,
+    films: pd.DataFrame,
+    models: Models,
+    settings: SynthSettings,
+    gating: str,
+    say: Callable[[str], None],
+) -> None:
+    """Bring a chunk that is there up to date: gates of other thresholds, uncertainty over more seeds."""
+    made = pd.read_parquet(workspace.part_path("edits", part))
+    if "gating" not in made or (made["gating"].fillna("") != gating)[made["error"].isna()].any():
+        say("gating films again")
+        _gate_again(workspace, part, made, films, models, gating)
+    if settings.uncertainty and not workspace.has_part("uncertainty", _name(part, settings, models)):
+        say("drawing seeds for the uncertainty")
+        _draw_again(workspace, part, made, films, models, settings)
 
 
 def workspace_models(workspace: Workspace, settings: SynthSettings) -> Models:
@@ -146,34 +179,52 @@ def source_of(film: np.ndarray, row: Any, changes: dict[str, str], seed: int) ->
     return Source(film, labels, changes, view, sex, age, seed, subject_id=subject, dicom_id=name)
 
 
-def _chunk(
-    workspace: Workspace,
-    part: str,
+def _decoded(path: str) -> np.ndarray | FilmError:
+    """A film, or why it is none: only its own edit fails."""
+    try:
+        return decode(path)
+    except FilmError as error:
+        return error
+
+
+def _outcomes(
     rows: list[dict[str, Any]],
+    decoded: Iterator[np.ndarray | FilmError],
     films: pd.DataFrame,
     models: Models,
     settings: SynthSettings,
-) -> None:
-    """Edit, gate and write one chunk."""
+) -> list[Outcome]:
+    """Edit and gate the films of these rows; `decoded` gives them in order."""
+    outcomes = []
     sources: dict[int, Source] = {}
-    for n, row in enumerate(rows):
-        film = films.loc[row["source_dicom_id"]]
-        try:
-            sources[n] = source_of(decode(film["path"]), film, json.loads(row["findings"]), row["seed"])
-        except FilmError as error:
-            row["error"] = error.message
-    gates: list[dict[str, Any]] = []
-    doubts: list[dict[str, Any]] = []
+    for n, (row, film) in enumerate(zip(rows, decoded)):
+        outcomes.append(Outcome(error=film.message if isinstance(film, FilmError) else None))
+        if not isinstance(film, FilmError):
+            about = films.loc[row["source_dicom_id"]]
+            sources[n] = source_of(film, about, json.loads(row["findings"]), row["seed"])
     if sources:
         for n, outcome in zip(sources, edit_films(list(sources.values()), models, settings)):
-            rows[n] = _finish(workspace, rows[n], sources[n], outcome)
-            gates += [{"edit_id": rows[n]["edit_id"], **vars(gate)} for gate in outcome.gates]
-            doubts += [{"edit_id": rows[n]["edit_id"], **doubt} for doubt in outcome.uncertainty]
+            outcomes[n] = outcome
+    return outcomes
+
+
+def _write(
+    workspace: Workspace,
+    chunks: list[tuple[str, list[dict[str, Any]]]],
+    outcomes: list[Outcome],
+    settings: SynthSettings,
+    models: Models,
+) -> None:
+    """Write the films and then the parts, chunk after chunk. The moment is that of all that were edited together."""
     now = time.time()
-    made = [{**row, "film_path": None, "roi_path": None, "sham_path": None} if row["error"] else row for row in rows]
-    workspace.write_part("uncertainty", _name(part, settings, models), UNCERTAINTY.table(doubts))
-    workspace.write_part("gates", part, GATE_ROWS.table(gates))
-    workspace.write_part("edits", part, EDITS.table([{**row, "created": now} for row in made]))
+    left = iter(outcomes)
+    for part, rows in chunks:
+        made = [(_finish(workspace, row, outcome), outcome) for row, outcome in zip(rows, left)]
+        gates = [{"edit_id": row["edit_id"], **vars(gate)} for row, outcome in made for gate in outcome.gates]
+        doubts = [{"edit_id": row["edit_id"], **doubt} for row, outcome in made for doubt in outcome.uncertainty]
+        workspace.write_part("uncertainty", _name(part, settings, models), UNCERTAINTY.table(doubts))
+        workspace.write_part("gates", part, GATE_ROWS.table(gates))
+        workspace.write_part("edits", part, EDITS.table([{**row, "created": now} for row, _ in made]))
 
 
 def _name(part: str, settings: SynthSettings, models: Models) -> str:
@@ -208,7 +259,7 @@ def _gate_again(
         edits.append(Edited(source.film, edited, roi > 0, source.changes, sham, known, source.subject_id))
     found = dict(
         zip([row["edit_id"] for row in rows],
-            run_gates(edits, models.judge, models.segmenter, models.gates, models.neighbours))
+            run_gates(edits, models.judge, models.segmenter, models.gates, models.neighbours, models.fitting))
     )  # fmt: skip
     gates = [{"edit_id": edit_id, **vars(gate)} for edit_id, each in found.items() for gate in each]
     older = {"generator_licence": None}  # which edits made before it was recorded lack
@@ -252,10 +303,10 @@ def _draw_again(
     workspace.write_part("uncertainty", _name(part, settings, models), UNCERTAINTY.table(doubts))
 
 
-def _finish(workspace: Workspace, row: dict[str, Any], source: Source, outcome: Outcome) -> dict[str, Any]:
+def _finish(workspace: Workspace, row: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
     """Write an edit's three images and complete its row."""
     if outcome.error is not None:
-        return {**row, "error": outcome.error}
+        return {**row, "error": outcome.error, "film_path": None, "roi_path": None, "sham_path": None}
     assert outcome.edited is not None
     assert outcome.roi is not None
     assert outcome.sham is not None
@@ -265,8 +316,8 @@ def _finish(workspace: Workspace, row: dict[str, Any], source: Source, outcome: 
         "GeneratorLicence": row["generator_licence"] or "not stated",
     }  # fmt: skip
     for path, image in (("film_path", outcome.edited), ("roi_path", outcome.roi), ("sham_path", outcome.sham)):
-        save_png(workspace.path / row[path], image, note)
-    height, width = source.film.shape
+        save_png(workspace.path / row[path], image, note, level=PNG_LEVEL)
+    height, width = outcome.edited.shape
     return {
         **row, "mode": outcome.mode, "seed": outcome.seed, "rows": height, "columns": width, "passed": outcome.passed
     }  # fmt: skip

@@ -51,11 +51,16 @@ def uncertainty_rows(
 
     films: K edits of one source, uint8 (H, W). judges: M objects with .size and .probabilities.
     """
-    seen = np.stack([j.probabilities(np.stack([square(film, j.size) for film in films])) for j in judges], axis=1)
+    seen = [j.probabilities(np.stack([square(film, j.size) for film in films])) for j in judges]
+    return rows_of(np.stack(seen, axis=1), changes)
+
+
+def rows_of(seen: np.ndarray, changes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The same from what the judges said: (K, M, 14) probabilities, NaN where a judge does not know the finding."""
     rows = []
     for finding in changes:
         p = seen[:, :, FINDINGS.index(finding)]  # (K, M)
         total, mutual, n = decompose(p)
         knowing = int((~np.isnan(p)).any(axis=0).sum())
-        rows.append({"finding": finding, "k": len(films), "m": knowing, "total": total, "mutual": mutual, "n": n})
+        rows.append({"finding": finding, "k": len(p), "m": knowing, "total": total, "mutual": mutual, "n": n})
     return rows

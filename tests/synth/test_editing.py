@@ -152,6 +152,9 @@ def test_composite_leaves_every_pixel_without_weight_as_it_was(shape):
     assert result.dtype == np.uint8
     np.testing.assert_array_equal(result[weights == 0], film[weights == 0])
     assert (result[weights > 0] != film[weights > 0]).any()
+    wanted = np.clip(np.rint(film + place.to_original(edited - source) * weights), 0, 255)
+    np.testing.assert_array_equal(result, wanted)
+    np.testing.assert_array_equal(composite(film, source, edited, np.zeros(shape, np.float32), place), film)
 
 
 def test_composite_adds_the_difference_at_full_weight():

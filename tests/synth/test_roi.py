@@ -170,3 +170,17 @@ def test_feather_rises_inwards_and_ignores_the_films_edge() -> None:
     assert weights[5, 15] < 0.2
     assert np.all(feather(np.ones((8, 8), dtype=bool), 4) == 1)
     assert not feather(np.zeros((8, 8), dtype=bool), 4).any()
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (61, 33)])
+@pytest.mark.parametrize("width", [0.0, 3.0, 50.0])
+def test_a_feather_is_the_same_as_over_the_whole_film(shape, width):
+    """Against the distance transform of the whole film, for ROIs inside it, at its edges and in two parts."""
+    rng = np.random.default_rng(3)
+    for n in range(12):
+        roi = np.zeros(shape, bool)
+        for _ in range(1 + n % 3):
+            top, left = rng.integers(0, shape[0] - 5), rng.integers(0, shape[1] - 5)
+            roi[top : top + rng.integers(1, 30), left : left + rng.integers(1, 30)] = True
+        ramp = np.clip(ndimage.distance_transform_edt(roi) / (width + 1), 0, 1)
+        np.testing.assert_allclose(feather(roi, width), ramp * ramp * (3 - 2 * ramp), atol=1e-6)
