@@ -72,6 +72,7 @@ class CarsGenerator:
         self.device = choose_device(device)
         self.net, config = load(self._folder, self.device)
         self.size = int(config["size"])
+        self.licence = str(config.get("licence", self.licence))
         return self
 
     def edit(self, requests: Sequence[EditRequest]) -> list[EditResult]:

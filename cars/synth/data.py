@@ -9,7 +9,7 @@ real films it is the region where the finding could be, narrowed to where the ju
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ class EditorData:
 
     images: uint8 (N, S, S). masks: bool (N, 3, S, S), left lung, right lung, heart. vectors: int8 (N, 14).
     places: uint8 (N, 14, S·S/8), packed bits: where a present finding lies or may lie (`place_of` unpacks).
+    dicom_id: (N,) str, empty where films have none.
     """
 
     images: np.ndarray
@@ -49,6 +50,7 @@ class EditorData:
     sex: np.ndarray
     age: np.ndarray
     subject_id: np.ndarray
+    dicom_id: np.ndarray = field(default_factory=lambda: np.zeros(0, str))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -70,7 +72,7 @@ class EditorData:
     def read(cls, path: Any) -> EditorData:
         """What `save` wrote."""
         with np.load(path, allow_pickle=False) as file:
-            return cls(**{f.name: file[f.name] for f in fields(cls)})
+            return cls(**{f.name: file[f.name] for f in fields(cls) if f.name in file})
 
 
 def pack(places: np.ndarray) -> np.ndarray:
@@ -169,6 +171,7 @@ def phantom_data(
             ("sex", sex),
             ("age", float(age)),
             ("subject_id", f"phantom-{seed}-{number}"),
+            ("dicom_id", f"phantom-{seed}-{number}"),
         ):
             rows[name].append(value)
     progress(n, n, "rendering phantom films")
@@ -285,7 +288,7 @@ def workspace_data(
         EditorData(
             np.stack(images), np.stack(masks), vectors[kept], np.stack(places),
             used["view"].to_numpy(str), used["sex"].to_numpy(str), used["age"].to_numpy(float),
-            used["subject_id"].to_numpy(str),
+            used["subject_id"].to_numpy(str), used["dicom_id"].to_numpy(str),
         ),
         counts,
     )  # fmt: skip

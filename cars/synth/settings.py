@@ -28,14 +28,27 @@ class PlanSettings:
 
 @dataclass(frozen=True)
 class TrainGeneratorSettings:
-    """How long and on what to train."""
+    """How long and on what to train. A run goes on whatever micro, sample_minutes and device it is given."""
 
-    size: int = setting(64, "Side of the films that the editor works on, pixels.", minimum=16, maximum=128)
+    size: int = setting(
+        64, "Side of the films that the editor works on: 64 or 128 pixels, or 256 or 512 by an autoencoder's latents.",
+        minimum=16, maximum=512,
+    )  # fmt: skip
     minutes: float = setting(12.0, "Minutes of training for the editor.", minimum=0.01)
     steps: int | None = setting(None, "Optimiser steps instead of minutes; then a run can be repeated.", minimum=1)
-    batch: int = setting(32, "Films per step.", minimum=1)
+    batch: int = setting(32, "Films per step, over all processes.", minimum=1)
+    micro: int = setting(
+        0, "Most films at once on one device, added up to the batch; 0: all. Halved when memory is short.", minimum=0
+    )
+    width: int = setting(32, "Channels of the network's first level; the others have 2 and 3 times as many.", minimum=8)
     rate: float = setting(3e-4, "Highest learning rate.", minimum=0.0)
-    start: str = setting("packaged", "Where to start: packaged, scratch, or an editor's folder.")
+    start: str = setting(
+        "auto", "Where to start: packaged, scratch, an editor's folder, or auto: packaged where that fits."
+    )
+    vae: str = setting("train", "From 256 px on: train an autoencoder on the train films, or the folder of one.")
+    vae_minutes: float = setting(6.0, "Minutes of training for the autoencoder.", minimum=0.01)
+    vae_steps: int | None = setting(None, "Its optimiser steps instead of minutes.", minimum=1)
+    sample_minutes: float = setting(5.0, "Minutes between two grids of sample edits.", minimum=0.0)
     segmenter: str = setting("cars", "Which segmenter outlines lungs and heart: a name, or name:path.")
     judge_minutes: float = setting(3.0, "Minutes of training for the judge; 0 keeps the packaged one.", minimum=0)
     judge_arch: str = setting("small", "The judge's network.", choices=("small", "efficientnet_lite0"))

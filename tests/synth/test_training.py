@@ -199,7 +199,6 @@ SETTINGS = TrainGeneratorSettings(
 
 def test_the_verb_makes_an_editor_that_the_workspace_then_uses(tmp_path, monkeypatch):
     monkeypatch.setattr("cars.synth.generator_training.workspace_judge", lambda workspace, device: ToyJudge2())
-    monkeypatch.setattr("cars.synth.generator_training.sample_grid", lambda *a: np.zeros((32, 32), np.uint8))
     workspace = workspace_of(tmp_path)
     told = train_generator(workspace, SETTINGS)
     folder = current(workspace, "generator")
@@ -209,7 +208,8 @@ def test_the_verb_makes_an_editor_that_the_workspace_then_uses(tmp_path, monkeyp
     assert told["patients"] == 8
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "16 frontal films of 8 train patients" in card
-    assert (folder / "losses.csv").exists()
+    for name in ("losses.csv", "flips.csv", "losses.png", "samples.png"):
+        assert (folder / name).stat().st_size
     assert not list(workspace.path.glob("models/generator/*.training"))
     before = (folder / "unet" / "diffusion_pytorch_model.safetensors").stat().st_mtime_ns
     assert train_generator(workspace, SETTINGS) == told
