@@ -119,7 +119,8 @@ def verb_command(verb: Verb) -> click.Command:
             opened = Workspace.create(workspace) if verb.creates else Workspace.open(workspace)
             with progress_bar(verb.name, as_json) as progress:
                 result = function(opened, settings, progress)
-            emit(result, as_json)
+            if result:  # a helping process of `accelerate launch` has nothing to tell
+                emit(result, as_json)
 
     fields = dataclasses.fields(settings_class)
     parameters = [option_of(settings_class, f) for f in fields] + [WORKSPACE, AS_JSON]

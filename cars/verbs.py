@@ -77,7 +77,11 @@ VERBS: dict[str, Verb] = {
         Verb(
             "train-generator", "cars.synth", "train_generator", "TrainGeneratorSettings",
             "Train the editor, and the judge that checks it, on this workspace's train patients.",
-            ("cars train-generator --workspace ws --minutes 15",),
+            (
+                "cars train-generator --workspace ws --minutes 15",
+                "cars train-generator --size 256 --minutes 240 --width 64",
+                "accelerate launch --num_processes 4 -m cars train-generator --size 128 --steps 50000",
+            ),
         ),
         Verb(
             "synth", "cars.synth", "synth", "SynthSettings",

@@ -2,7 +2,8 @@
 
     settings  planning  generator_training  run     the verbs
     sourcing  cost                                  which films could be made for which gaps, and what a plan costs
-    data  training                                  what the editor learns from, and how
+    data  training  autoencoder  loop               what the editor learns from, and how
+    watching  curves  training_card                 what a run shows, and the card of what it made
     editing  roi  gating  judge  models             one edit: where, how, and whether it may count
     uncertainty                                     how far seeds and judges agree on it
     tables  preview                                 for pages

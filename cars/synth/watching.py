@@ -47,15 +47,17 @@ class Sample:
     request: EditRequest
 
 
-def fixed_set(data: EditorData, films: Any, size: int, judge: Any, seed: int = 0, most: int = FILMS) -> list[Sample]:
+def fixed_set(
+    data: EditorData, films: Any, size: int, judge: Any, seed: int = 0, most: int | None = None
+) -> list[Sample]:
     """Insertions and deletions that the judge could see: films on which it agrees with the label before the edit.
 
     Args:
         films: rows → uint8 (n, B, B), the films at max(size, 128) pixels.
-        most: films a finding and direction.
+        most: films a finding and direction; None takes FILMS.
     """
     outlined = np.flatnonzero(np.all(data.masks.any(axis=(2, 3)), axis=1))
-    order = np.random.default_rng(seed).permutation(outlined)
+    order, most = np.random.default_rng(seed).permutation(outlined), most or FILMS
     samples = []
     for finding in SAMPLED:
         column = FINDINGS.index(finding)
