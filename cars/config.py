@@ -1,13 +1,15 @@
 """Settings: one frozen dataclass per verb, each field stated once with its sentence.
 
 A field made by `setting` carries its help, bounds and choices; `resolve` layers
-default < workspace.toml < environment CARS_<VERB>_<FIELD> < flag, checks each value once and quotes a wrong one.
+default < workspace.toml < environment CARS_<VERB>_<FIELD> < file named by `config` < flag, checks each value once and
+quotes a wrong one.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import tomllib
 import types
 import typing
 from collections.abc import Mapping
@@ -83,10 +85,11 @@ def resolve(
     file: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> S:
-    """The settings of a verb from all four layers.
+    """The settings of a verb from all layers.
 
     Args:
-        flags: field → value given by the caller; None values count as not given.
+        flags: field → value given by the caller; None values count as not given. Where the verb has a setting `config`
+            and it is given, the file's values stand just below the flags.
         file: the whole parsed workspace.toml; the table [verb] is used.
         environment: defaults to os.environ.
     """
@@ -95,7 +98,9 @@ def resolve(
     for name in getattr(cls, "FILE_TABLES", ()):  # what a verb reads from workspace.toml by itself
         table.pop(name, None)
     names = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
-    unknown = sorted((set(table) | set(flags or {})) - set(names))
+    named = (flags or {}).get("config") if "config" in names else None
+    config = read_config(named, verb) if named else {}
+    unknown = sorted((set(table) | set(config) | set(flags or {})) - set(names))
     if unknown:
         raise SettingError(
             f"{verb} has no setting {unknown[0]!r}.", f"Its settings are: {', '.join(names)}."
@@ -103,7 +108,7 @@ def resolve(
     values: dict[str, Any] = {}
     for name in names:
         prefix = f"CARS_{verb}_{name}".upper().replace("-", "_")
-        for layer, key in ((flags or {}, name), (env, prefix), (table, name)):
+        for layer, key in ((flags or {}, name), (config, name), (env, prefix), (table, name)):
             if layer.get(key) is not None:
                 values[name] = convert(cls, name, layer[key])
                 break
@@ -111,6 +116,22 @@ def resolve(
         return cls(**values)
     except TypeError as error:
         raise SettingError(f"{verb}: {error}") from None
+
+
+def read_config(path: str | os.PathLike[str], verb: str) -> dict[str, Any]:
+    """The settings in a TOML file: its table [verb] where it has one, else its top level. A list is joined by commas.
+
+    Raises: SettingError when there is no such file, or it is not TOML.
+    """
+    try:
+        with open(path, "rb") as stream:
+            content = tomllib.load(stream)
+    except OSError as error:
+        raise SettingError(f"config = {str(path)!r} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"config = {str(path)!r} is not TOML: {error}.") from None
+    table = content.get(verb, content)
+    return {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in table.items()}
 
 
 def as_dict(settings: Any) -> dict[str, Any]:

@@ -52,11 +52,13 @@ class FilmCache:
         return {**self.__dict__, "_open": {}}
 
     def _shard(self, name: str) -> np.ndarray:
-        if name not in self._open:
+        shard = self._open.get(name)  # one look-up: another thread may close it in between
+        if shard is None:
+            shard = np.load(self.folder / f"{name}.npy", mmap_mode="r")
             if len(self._open) >= OPEN_SHARDS:  # each map holds a file descriptor
-                self._open.pop(next(iter(self._open)))
-            self._open[name] = np.load(self.folder / f"{name}.npy", mmap_mode="r")
-        return self._open[name]
+                self._open.pop(next(iter(list(self._open))), None)
+            self._open[name] = shard
+        return shard
 
     def images(self, ids: Sequence[str]) -> np.ndarray:
         """uint8 (N, size, size), a writable copy, in the order of `ids`.

@@ -28,6 +28,9 @@ from ..progress import Progress, silent
 Shard = TypeVar("Shard")
 Result = TypeVar("Result")
 
+#: Seconds between two calls of `watch`.
+WATCH = 1.0
+
 # set in worker processes only
 _factory: Callable[[], Any] | None = None
 _actor: Callable[[Any], Any] | None = None
@@ -44,6 +47,7 @@ def map_shards(
     workers: int | None = None,
     progress: Progress = silent,
     message: str = "",
+    watch: Callable[[], None] | None = None,
 ) -> Generator[Result]:
     """The actor's result for each shard, in the shards' order.
 
@@ -51,6 +55,7 @@ def map_shards(
         actor_factory: makes the actor; called once per worker, never when there is no shard.
         workers: processes; 1 runs in this one; None takes as many as there are processors (and shards).
         progress: called with (shards done, shards, message) before the first and after each; it may raise Cancelled.
+        watch: called about every second while other processes work, for shards that take long; it may raise Cancelled.
 
     Raises: what the actor raises; ResourceError when a worker process dies. However the loop ends, whether by an
     error, a cancellation or a reader that stops early, the workers are ended and shards not begun never start.
@@ -63,7 +68,7 @@ def map_shards(
     if workers == 1:
         results: Generator[Result] = _in_this_process(actor_factory, shards)
     else:
-        results = _in_processes(actor_factory, shards, workers)
+        results = _in_processes(actor_factory, shards, workers, watch)
     with contextlib.closing(results):
         for done, result in enumerate(results, 1):
             yield result
@@ -77,7 +82,9 @@ def _in_this_process(actor_factory: Callable[[], Any], shards: Sequence[Any]) ->
             yield actor(shard)
 
 
-def _in_processes(actor_factory: Callable[[], Any], shards: Sequence[Any], workers: int) -> Generator[Any]:
+def _in_processes(
+    actor_factory: Callable[[], Any], shards: Sequence[Any], workers: int, watch: Callable[[], None] | None
+) -> Generator[Any]:
     # spawn: a forked copy of a process that holds torch or DuckDB threads can deadlock
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (actor_factory,))
     waiting: deque[Future[Any]] = deque()
@@ -90,7 +97,7 @@ def _in_processes(actor_factory: Callable[[], Any], shards: Sequence[Any], worke
                 waiting.append(pool.submit(_work, shard))
             if not waiting:
                 break
-            yield waiting.popleft().result()
+            yield _result(waiting.popleft(), watch)
         finished = True
     except BrokenProcessPool:
         raise ResourceError(
@@ -104,6 +111,18 @@ def _in_processes(actor_factory: Callable[[], Any], shards: Sequence[Any], worke
             for process in list((pool._processes or {}).values()):
                 process.terminate()
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _result(future: Future[Any], watch: Callable[[], None] | None) -> Any:
+    """What a shard gave, with calls of `watch` until it is there."""
+    while watch is not None:
+        try:
+            return future.result(timeout=WATCH)
+        except TimeoutError:
+            if future.done():  # the shard's own error
+                raise
+            watch()
+    return future.result()
 
 
 def _start(actor_factory: Callable[[], Any]) -> None:

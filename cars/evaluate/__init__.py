@@ -4,9 +4,12 @@
 `sentences`. The recipe, and what its numbers can and cannot say: docs/science-evaluation.md.
 
 Tables (`run` is a hash of the run's units, `unit` of everything that one training learned from):
-    units        run unit backbone weights (where it started) arm seed train_films train_patients train_synthetic
-                 train_positives (JSON finding → films)
-                 best_step validation_auprc validation_loss temperature weights_sha256 path
+    experiments  run name completed backbones arms (JSON lists) seeds size steps label_prompted missing_controls
+                 cannot_conclude (JSON lists: controls that were not trained, sentences) config_sha256 code_version
+    units        run unit backbone weights (where it started) arm seed size steps (optimiser steps taken)
+                 train_films train_patients train_synthetic train_positives (JSON finding → films)
+                 best_step validation_auprc validation_loss temperature thresholds (JSON finding → {youden,
+                 specificity_90}, of the probability after calibration) films_per_second weights_sha256 path
     predictions  unit dicom_id subject_id split (validate, test) prob_<finding> (14, before calibration)
     scores       see scores.score: run backbone arm seed finding metric calibrated value low high n positives …
     slices       see slices.score_slices: each arm against real on the test films around the gaps that edits filled
@@ -14,16 +17,34 @@ Tables (`run` is a hash of the run's units, `unit` of everything that one traini
 """
 
 from .finetune import finetune
+from .grid import grid_progress
 from .report import gain_table, reliability, report, score_table, sentences, slice_table
 from .scores import runs
-from .settings import ARMS, FinetuneSettings, ReportSettings
+from .settings import (
+    ARMS,
+    BACKBONE_GROUPS,
+    DEFAULT_ARMS,
+    SEVEN,
+    FinetuneSettings,
+    ReportSettings,
+    cannot_conclude,
+    missing_controls,
+    reference,
+)
 
 __all__ = [
     "ARMS",
+    "BACKBONE_GROUPS",
+    "DEFAULT_ARMS",
+    "SEVEN",
     "FinetuneSettings",
     "ReportSettings",
+    "cannot_conclude",
     "finetune",
     "gain_table",
+    "grid_progress",
+    "missing_controls",
+    "reference",
     "reliability",
     "report",
     "runs",

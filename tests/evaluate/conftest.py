@@ -60,7 +60,10 @@ def make_workspace(path: Path, patients: int = 60, edits: int = 12, seed: int = 
 
 
 def make_edits(workspace: Workspace, films: pd.DataFrame, n: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Insertions of Lung Lesion into train films; the last one failed a gate."""
+    """Insertions of Lung Lesion into train films; the last one failed a gate. Then the same by label-prompted.
+
+    Of the baseline's films, one in four passed the gates.
+    """
     rows = []
     sources = films[(films["split"] == "train") & (films["lung_lesion"] != schema.PRESENT)].head(n)
     for k, source in enumerate(sources.to_dict("records")):
@@ -84,7 +87,12 @@ def make_edits(workspace: Workspace, films: pd.DataFrame, n: int, rng: np.random
                 "code_version": "test",
             }
         )  # fmt: skip
-    return pd.DataFrame(rows)
+    edits = pd.DataFrame(rows)
+    baseline = edits.assign(
+        edit_id=edits["edit_id"].str.replace("edit", "base"), generator="label-prompted", mode="inpaint", gap_id="h",
+        passed=edits["item"] % 4 == 0,
+    )  # fmt: skip
+    return pd.concat([edits, baseline], ignore_index=True)
 
 
 class Tiny:

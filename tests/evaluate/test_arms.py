@@ -8,7 +8,8 @@ import pytest
 
 from cars import schema
 from cars.errors import DataError, SettingError, WorkspaceError
-from cars.evaluate.arms import of_split, read_edits, read_films, targets, training_cases
+from cars.evaluate import FinetuneSettings
+from cars.evaluate.arms import TrainingSets, of_split, read_films, targets
 from cars.evaluate.settings import ARMS
 
 from .conftest import make_workspace
@@ -22,22 +23,28 @@ def lesions(tmp_path_factory):
     return make_workspace(tmp_path_factory.mktemp("arms") / "ws")
 
 
-def cases_of(workspace, arm):
-    return training_cases(arm, read_films(workspace, "frontal"), read_edits(workspace, "frontal"), workspace, *POLICY)
+def sets_of(workspace, **more):
+    return TrainingSets.read(workspace, FinetuneSettings(**more))
+
+
+def cases_of(workspace, arm, **more):
+    """The arm's training set; of cars-then-real the edits that it learns from first."""
+    return sets_of(workspace, **more).of(arm)[0]
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_no_patient_of_validate_or_test_is_in_any_arm(lesions, arm):
     films = read_films(lesions, "frontal")
-    cases = cases_of(lesions, arm)
     held_out = set(films.loc[films["split"] != "train", "subject_id"])
     assert held_out
-    assert not held_out & set(cases.rows["subject_id"])
-    # and by the source of each edit, looked up anew
     edits = lesions.read("edits").set_index("edit_id")["source_dicom_id"]
-    sources = [edits.get(i.removesuffix(".sham"), i) for i in cases.ids]
     patients = films.set_index("dicom_id")["subject_id"]
-    assert not held_out & set(patients[sources])
+    for cases in sets_of(lesions, label_prompted="all").of(arm):
+        assert len(cases)
+        assert not held_out & set(cases.rows["subject_id"])
+        # and by the source of each edit, looked up anew
+        sources = [edits.get(i.removesuffix(".sham"), i) for i in cases.ids]
+        assert not held_out & set(patients[sources])
 
 
 @pytest.mark.parametrize("split", ["test", "validate"])
@@ -45,11 +52,13 @@ def test_no_patient_of_validate_or_test_is_in_any_arm(lesions, arm):
 def test_an_edit_of_a_held_out_patient_is_refused(tmp_path, split, column, of):
     workspace = make_workspace(tmp_path / "ws")
     edits, films = workspace.read("edits"), workspace.read("films")
-    edits.loc[0, column] = films.loc[films["split"] == split, of].iloc[0]
+    for first in ("edit0000", "base0000"):
+        edits.loc[edits["edit_id"] == first, column] = films.loc[films["split"] == split, of].iloc[0]
     workspace.write_part("edits", "0", edits)
-    for arm in set(ARMS) - {"real"}:
-        with pytest.raises(DataError, match=r"1 accepted edits were not made from a film of the train .* 'edit0000'"):
-            cases_of(workspace, arm)
+    for arm in set(ARMS) - {"real", "real-equal-steps"}:
+        first = "base0000" if arm == "real+label-prompted" else "edit0000"
+        with pytest.raises(DataError, match=rf"1 edits were not made from a film of the train .* '{first}'"):
+            cases_of(workspace, arm, label_prompted="all")
 
 
 def test_a_synthetic_row_among_the_films_is_no_real_film(tmp_path):
@@ -76,23 +85,99 @@ def test_only_accepted_edits_are_used(tmp_path):
 
 
 def test_each_arm_adds_what_it_says(lesions):
-    real, cars, sham, sources = (cases_of(lesions, arm) for arm in ARMS)
-    assert len(cars) == len(sham) == len(sources) == len(real) + 11
+    sets = sets_of(lesions)
+    real, equal, oversampled, sham, prompted, cars, _, sources = (sets.of(arm)[-1] for arm in ARMS)
+    assert real.key == equal.key
+    assert len(cars) == len(sham) == len(sources) == len(oversampled) == len(prompted) == len(real) + 11
     added = slice(len(real), None)
-    assert (cars.y[added, LESION] == 1).all()
+    for arm in (cars, oversampled, prompted):
+        assert (arm.y[added, LESION] == 1).all()
     for control in (sham, sources):
         assert (control.y[added, LESION] == 0).all(), "controls keep their source's labels"
-    assert set(cars.rows["origin"][added]) == {"synthetic"}
-    assert set(sources.rows["origin"]) == {"real"}
-    assert set(sources.ids[added]) <= set(real.ids)
-    for cases in (cars, sham, sources):
+    for arm in (cars, sham, prompted):
+        assert set(arm.rows["origin"][added]) == {"synthetic"}
+    for arm in (sources, oversampled):
+        assert set(arm.rows["origin"]) == {"real"}
+        assert set(arm.ids[added]) <= set(real.ids)
+    assert all(i.startswith("base") for i in prompted.ids[len(real) :])
+    for cases in (cars, sham, sources, oversampled, prompted):
         assert cases.ids[: len(real)] == real.ids
+
+
+def test_the_arm_that_starts_with_edits_goes_on_with_real_films_alone(lesions):
+    sets = sets_of(lesions, steps=100, pretrain=0.3)
+    first, second = sets.phases("cars-then-real")
+    assert first.cases.ids == sets.of("real+cars")[0].ids[-11:]
+    assert second.cases.key == sets.of("real")[0].key
+    assert (first.steps, second.steps) == (30, 70)
+
+
+def test_steps_of_the_arms(lesions):
+    sets = sets_of(lesions, steps=830)
+    steps = {arm: sum(phase.steps for phase in sets.phases(arm, set())) for arm in ARMS}
+    assert steps.pop("real") == 720, "72 films and 11 edits: each of the 72 is seen as often as in real+cars"
+    assert set(steps.values()) == {830}
+
+
+def test_without_edits_real_takes_all_steps(tmp_path):
+    sets = sets_of(make_workspace(tmp_path / "ws", edits=0), steps=50)
+    assert [phase.steps for phase in sets.phases("real", set())] == [50]
+
+
+@pytest.mark.parametrize(("which", "count"), [("all", 12), ("passed", 3), ("matched", 11)])
+def test_which_label_prompted_films(lesions, which, count):
+    films = sets_of(lesions, label_prompted=which).label_prompted
+    assert len(films) == count
+    assert films["edit_id"].is_monotonic_increasing
+
+
+def test_a_rejected_label_prompted_film_is_left_out(tmp_path):
+    workspace = make_workspace(tmp_path / "ws")
+    workspace.records.decide("base0001", "reject")
+    assert len(sets_of(workspace).label_prompted) == 10
+
+
+def test_no_baseline_is_among_the_accepted_edits(tmp_path):
+    workspace = make_workspace(tmp_path / "ws")
+    edits = workspace.read("edits")
+    assert edits.loc[edits["generator"] == "label-prompted", "passed"].any()
+    assert set(sets_of(workspace).edits["generator"]) == {"toy"}
+
+
+def test_films_drawn_again_are_alike_where_they_can_be(tmp_path):
+    workspace = make_workspace(tmp_path / "ws")
+    films, edits = workspace.read("films"), workspace.read("edits")
+    have = films.index[(films["split"] == "train") & (films["lung_lesion"] == schema.PRESENT)]
+    films.loc[have[0], "sex"] = "M"
+    workspace.write_part("films", "0", films)
+    edits.loc[0, "sex"] = "M"  # the only film of a man with a lesion
+    edits.loc[1, "findings"] = '{"Lung Lesion": "delete"}'
+    edits.loc[2, "findings"] = '{"Fracture": "insert"}'  # no film has one
+    workspace.write_part("edits", "0", edits)
+    sets = sets_of(workspace)
+    cases = sets.of("oversampled")[0]
+    added = slice(len(sets.of("real")[0]), None)
+    assert len(cases.ids[added]) == 10
+    assert cases.ids[added][0] == films.loc[have[0], "dicom_id"]
+    assert cases.y[added, LESION].tolist() == [1, 0] + [1] * 8
+    assert films.loc[have[0], "dicom_id"] not in cases.ids[added][1:], "all other edits are of women"
+
+
+def test_no_film_to_draw_again_is_said(tmp_path):
+    workspace = make_workspace(tmp_path / "ws")
+    edits = workspace.read("edits")
+    edits["findings"] = '{"Fracture": "insert"}'
+    workspace.write_part("edits", "0", edits)
+    with pytest.raises(WorkspaceError, match="no real film to draw again"):
+        cases_of(workspace, "oversampled")
 
 
 def test_an_arm_without_accepted_edits_is_refused(tmp_path):
     workspace = make_workspace(tmp_path / "ws", edits=0)
     with pytest.raises(WorkspaceError, match="needs accepted edits and there are none"):
         cases_of(workspace, "real+cars")
+    with pytest.raises(WorkspaceError, match="needs films of the generator label-prompted .*matched"):
+        cases_of(workspace, "real+label-prompted")
 
 
 def test_an_unknown_arm_lists_the_arms(lesions):

@@ -18,12 +18,17 @@ from cars import schema
 from cars.errors import Cancelled, SettingError, WorkspaceError
 from cars.evaluate import FinetuneSettings, finetune
 from cars.evaluate.settings import ARMS
-from cars.evaluate.training import augment, batch_rows, better, masked_bce
+from cars.provenance import file_digest
+from cars.evaluate.feed import batch_rows
+from cars.evaluate.training import augment, better, masked_bce, rate
 from cars.torchbox import torch
 
 from .conftest import make_workspace
 
-FAST = dict(backbones="tiny", size=32, steps=12, check_every=4, lr=1e-2, batch=16, device="cpu")
+FAST = dict(
+    backbones="tiny", arms="real-equal-steps,real+cars", seeds=1, size=32, steps=12, check_every=4, lr=1e-2, batch=16,
+    device="cpu",
+)  # fmt: skip
 
 
 def settings(**more):
@@ -36,22 +41,33 @@ def weights_of(workspace):
     return {(r.arm, r.seed): r.weights_sha256 for r in units.itertuples()}
 
 
+def artefacts(workspace):
+    """Every file of every unit, and its predictions: name → hash."""
+    files = [p for p in workspace.path.glob("runs/*/*/*") if p.parent.name != "progress"]
+    files += workspace.parts("predictions")
+    return {str(p.relative_to(workspace.path)): file_digest(p) for p in files}
+
+
 def test_makes_every_unit_and_says_what_it_used(lesions):
     result = finetune(lesions, settings(seeds=2))
     assert len(result["units"]) == result["trained"] == 4
-    assert result["sets"]["train real"] | {"positives": None} == {
-        "films": 72, "patients": 36, "synthetic": 0, "positives": None,
+    assert result["sets"]["train real-equal-steps"] | {"positives": None} == {
+        "films": 72, "patients": 36, "synthetic": 0, "positives": None, "steps": [12],
     }  # fmt: skip
     assert result["sets"]["train real+cars"]["synthetic"] == 11
     units = lesions.read("units")
-    assert sorted(zip(units["arm"], units["seed"])) == [("real", 0), ("real", 1), ("real+cars", 0), ("real+cars", 1)]
+    assert sorted(zip(units["arm"], units["seed"])) == [
+        ("real+cars", 0), ("real+cars", 1), ("real-equal-steps", 0), ("real-equal-steps", 1),
+    ]  # fmt: skip
     for unit in units.itertuples():
         folder = lesions.path / unit.path
-        assert {p.name for p in folder.iterdir()} == {"config.json", "log.json", "result.json", "weights.safetensors"}
+        assert {p.name for p in folder.iterdir()} == {
+            "calibration.json", "config.json", "log.json", "result.json", "weights.safetensors",
+        }  # fmt: skip
         log = json.loads((folder / "log.json").read_text())
         assert [check["step"] for check in log] == [4, 8, 12], "the same steps for every arm"
         assert unit.best_step in (4, 8, 12)
-    auprc = result["backbones"]["tiny"]["real"]["auprc"]
+    auprc = result["backbones"]["tiny"]["real-equal-steps"]["auprc"]
     assert auprc["low"] <= auprc["value"] <= auprc["high"]
     assert auprc["n"] == 24
 
@@ -67,8 +83,8 @@ def test_predictions_are_of_validate_and_test_films_only(lesions):
 
 
 def test_it_learns(lesions):
-    result = finetune(lesions, settings(steps=60, check_every=20, arms="real"))
-    assert result["backbones"]["tiny"]["real"]["auroc"]["value"] > 0.9
+    result = finetune(lesions, settings(steps=60, check_every=20, arms="real-equal-steps"))
+    assert result["backbones"]["tiny"]["real-equal-steps"]["auroc"]["value"] > 0.9
 
 
 def test_again_trains_nothing(lesions):
@@ -79,7 +95,7 @@ def test_again_trains_nothing(lesions):
 
 
 def test_a_unit_of_another_run_is_used_again(lesions):
-    finetune(lesions, settings(arms="real"))
+    finetune(lesions, settings(arms="real-equal-steps"))
     result = finetune(lesions, settings())
     assert result["trained"] == 1, "the arm real is there already"
     lesions.records.decide("edit0000", "reject")
@@ -87,8 +103,11 @@ def test_a_unit_of_another_run_is_used_again(lesions):
 
 
 def test_shuffled_test_labels_change_no_training_artefact(lesions):
-    finetune(lesions, settings())
-    before = weights_of(lesions), lesions.read("units")["temperature"].tolist()
+    """Not one byte of weights, logs, temperature, thresholds or predictions."""
+    plan = settings(arms="all", steps=6, check_every=3, ema=0.9, patience=1)
+    finetune(lesions, plan)
+    before = artefacts(lesions)
+    assert len(before) == 7 * 6
     other = make_workspace(lesions.path.parent / "other")
     films = other.read("films")
     test = films["split"] == "test"
@@ -97,18 +116,20 @@ def test_shuffled_test_labels_change_no_training_artefact(lesions):
     assert (shuffled != films.loc[test, columns].to_numpy()).any()
     films.loc[test, columns] = shuffled
     other.write_part("films", "0", films)
-    finetune(other, settings())
-    assert (weights_of(other), other.read("units")["temperature"].tolist()) == before
+    finetune(other, plan)
+    assert artefacts(other) == before
+    ours, theirs = (w.read("units").drop(columns="films_per_second") for w in (lesions, other))
+    pd.testing.assert_frame_equal(ours, theirs)
 
 
 def test_shuffled_train_labels_do_change_it(lesions):
-    finetune(lesions, settings(arms="real"))
+    finetune(lesions, settings(arms="real-equal-steps"))
     before = weights_of(lesions)
     films = lesions.read("films")
     train = films["split"] == "train"
     films.loc[train, "pneumothorax"] = films.loc[train, "pneumothorax"].to_numpy()[::-1]
     lesions.write_part("films", "0", films)
-    assert finetune(lesions, settings(arms="real"))["trained"] == 1
+    assert finetune(lesions, settings(arms="real-equal-steps"))["trained"] == 1
     assert set(lesions.read("units")["weights_sha256"]) > set(before.values())
 
 
@@ -123,37 +144,30 @@ import torch
 torch.set_num_threads(1)
 BACKBONES.names()
 BACKBONES._items["tiny"] = Tiny
-calls = 0
 def progress(done, total, message=""):
-    global calls
-    calls += "step" in message
-    if calls == {kill_at}:
+    if {kill_at!r} in message:
         os.kill(os.getpid(), signal.SIGKILL)
-finetune(Workspace.open({path!r}), FinetuneSettings(**{fast!r}), progress)
+finetune(Workspace.open({path!r}), FinetuneSettings(**{plan!r}), progress)
 """
 
 
 def test_killed_and_run_again_gives_the_same_numbers(lesions, tmp_path):
-    threads = torch().get_num_threads()
-    torch().set_num_threads(1)
-    try:
-        finetune(lesions, settings())
-        killed = make_workspace(tmp_path / "killed")
-        script = KILLED.format(
-            tests=str(Path(__file__).parents[1]), path=str(killed.path), fast=FAST, kill_at=19
-        )  # in the second unit, after its first checkpoint
-        root = Path(__file__).parents[2]
+    plan = FAST | dict(arms="real+cars,cars-then-real", ema=0.8, schedule="cosine", pretrain=0.34, threads=1)
+    finetune(lesions, FinetuneSettings(**plan))
+    killed = make_workspace(tmp_path / "killed")
+    tests, root = Path(__file__).parents[1], Path(__file__).parents[2]
+    for kill_at in (
+        "real+cars, seed 0: step 7 of",  # after a checkpoint
+        "cars-then-real, seed 0: step 4 of",  # at the step that starts the second phase with a new optimiser
+        "cars-then-real, seed 0: step 11 of",  # within the second phase
+    ):
+        script = KILLED.format(tests=str(tests), path=str(killed.path), plan=plan, kill_at=kill_at)
         done = subprocess.run([sys.executable, "-c", script], cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"})
         assert done.returncode == -signal.SIGKILL
-        assert list(killed.path.glob("runs/*/*/checkpoint.pt")), "it was killed inside a unit"
-        result = finetune(killed, settings())
-        assert result["trained"] == 1
-    finally:
-        torch().set_num_threads(threads)
-    assert weights_of(killed) == weights_of(lesions)
-    columns = ["unit", "dicom_id", *[c for c in lesions.read("predictions") if c.startswith("prob_")]]
-    both = [w.read("predictions")[columns].sort_values(["unit", "dicom_id"]) for w in (killed, lesions)]
-    pd.testing.assert_frame_equal(both[0].reset_index(drop=True), both[1].reset_index(drop=True))
+        assert len(list(killed.path.glob("runs/*/*/checkpoint.pt"))) == 1, "it was killed inside a unit"
+    assert finetune(killed, FinetuneSettings(**plan))["trained"] == 1
+    assert artefacts(killed) == artefacts(lesions), "to the last byte"
+    assert len(artefacts(killed)) == 2 * 6
     assert not list(killed.path.glob("runs/*/*/.*.tmp"))
 
 
@@ -164,19 +178,19 @@ def test_other_test_films_are_predicted_anew_without_training(lesions):
     lesions.write_part("films", "0", films)
     result = finetune(lesions, settings())
     assert result["trained"] == 0
-    assert result["backbones"]["tiny"]["real"]["auprc"]["n"] == 23
+    assert result["backbones"]["tiny"]["real-equal-steps"]["auprc"]["n"] == 23
     predicted = lesions.read("predictions")
     assert (predicted[predicted["split"] == "test"].groupby("unit").size() == 23).all(), "and none is there twice"
 
 
 def test_a_cancelled_run_keeps_what_is_done(lesions):
     def stop(done, total, message=""):
-        if "real+cars" in message:
+        if "real+cars" in message and "step 5" in message:
             raise Cancelled("stopped")
 
     with pytest.raises(Cancelled):
         finetune(lesions, settings(), stop)
-    assert lesions.read("units")["arm"].tolist() == ["real"]
+    assert lesions.read("units")["arm"].tolist() == ["real-equal-steps"]
     assert finetune(lesions, settings())["trained"] == 1
 
 
@@ -187,7 +201,7 @@ def test_a_film_that_cannot_be_decoded_is_left_out_and_counted(lesions):
     result = finetune(lesions, settings())
     assert result["undecodable"] == 2
     assert result["sets"]["test"]["films"] == 23
-    assert result["sets"]["train real"]["films"] == 71
+    assert result["sets"]["train real-equal-steps"]["films"] == 71
 
 
 @pytest.mark.parametrize(
@@ -256,6 +270,15 @@ def test_the_best_check():
     assert better((0.3, 0.5), (0.3, 1.0)), "of two alike, the lower loss"
     assert better((nan, 0.5), (nan, 1.0))
     assert not better((nan, 1.5), (nan, 1.0))
+
+
+def test_learning_rates_of_a_cosine():
+    assert rate(settings(), 7, 100) == 1e-2
+    cosine = settings(schedule="cosine")
+    assert [rate(cosine, step, 100) for step in (0, 4)] == pytest.approx([0.002, 0.01])
+    assert rate(cosine, 5, 100) == pytest.approx(0.01)
+    assert rate(cosine, 52, 100) == pytest.approx(0.005, rel=0.02), "half of it half way"
+    assert rate(cosine, 99, 100) < 1e-5
 
 
 def test_every_arm_is_explained():
