@@ -9,9 +9,20 @@ from ._base import Backbone
 
 
 class TimmBackbone(Backbone):
-    """A timm model under its own name, without its classifier; `sized` models are told the side that they run at."""
+    """A timm model without its classifier.
 
+    timm_name: what timm calls it, where that is not `name`. options: other arguments of `timm.create_model`.
+    sized: whether the model is told the side that it runs at.
+    """
+
+    timm_name: ClassVar[str] = ""
+    options: ClassVar[dict[str, Any]] = {}
     sized: ClassVar[bool] = False
+
+    @classmethod
+    def architecture(cls, side: int) -> tuple[str, dict[str, Any]]:
+        """(timm's name, the arguments that make this body for films of that side)."""
+        return cls.timm_name or cls.name, {**cls.options, **({"img_size": side} if cls.sized else {})}
 
     @classmethod
     def body(cls, side: int) -> Any:
@@ -19,5 +30,5 @@ class TimmBackbone(Backbone):
         load_torch()
         import timm
 
-        options: dict[str, Any] = {"img_size": side} if cls.sized else {}
-        return timm.create_model(cls.name, pretrained=False, num_classes=0, **options)
+        name, options = cls.architecture(side)
+        return timm.create_model(name, pretrained=False, num_classes=0, **options)

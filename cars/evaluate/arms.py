@@ -214,7 +214,7 @@ class TrainingSets:
                 raise WorkspaceError(
                     f"The arm {arm!r} needs films of the generator {LABEL_PROMPTED} and there are none "
                     f"(label_prompted = {self.settings.label_prompted!r}).",
-                    f"Run `cars synth --generator {LABEL_PROMPTED}` on the plan of the accepted edits, or leave it out.",
+                    f"Run `cars synth --generator {LABEL_PROMPTED}` on the accepted edits' plan, or leave it out.",
                 )
             return self.label_prompted
         if not len(self.edits):

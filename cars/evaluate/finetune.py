@@ -94,7 +94,8 @@ def _of_run(context: Context, run: str) -> Context:
 
 def _unit(context: Context, backbone: str, start: str | None, arm: str, seed: int) -> Unit:
     revision = BACKBONES.get(backbone)(weights=start, seed=seed).revision
-    learned_from = {"backbone": backbone, "weights": revision, "seed": seed, "recipe": experiment.recipe(context.settings)}
+    recipe = experiment.recipe(context.settings)
+    learned_from = {"backbone": backbone, "weights": revision, "seed": seed, "recipe": recipe}
     phases = [(phase.cases.key, phase.steps) for phase in context.sets[arm]]
     key = digest(learned_from, phases, context.validation.key)
     return Unit(key, backbone, start, revision, arm, seed, sum(phase.steps for phase in context.sets[arm]))

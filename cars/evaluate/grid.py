@@ -55,7 +55,7 @@ class Watch:
         self.workers = workers
         self.progress = progress
         self._left: float | None = None
-        self._looked = -INTERVAL
+        self._looked = (-1, -INTERVAL)  # units done, and when
 
     def of(self, unit: Unit, done: int, total: int, message: str = "") -> None:
         """The progress of one unit that is made in this process."""
@@ -71,14 +71,14 @@ class Watch:
     def _say(self, unit: Unit | None, steps: dict[str, int], message: str) -> None:
         total = sum(u.steps for u in self.units)
         made = sum(u.steps if u.key in self.done else min(steps.get(u.key, 0), u.steps) for u in self.units)
-        if time.monotonic() - self._looked >= INTERVAL:
+        if self._looked[0] != len(self.done) or time.monotonic() - self._looked[1] >= INTERVAL:
             clocks = {u: _clock(self.context.clock_file(u)) for u in self.units}
             self._left = seconds_left(
                 [(u.backbone, clocks[u].get("stepped", 0), clocks[u].get("seconds", 0.0)) for u in self.units],
                 [(u.backbone, u.steps - steps.get(u.key, 0)) for u in self.units if u.key not in self.done],
                 self.workers,
             )
-            self._looked = time.monotonic()
+            self._looked = (len(self.done), time.monotonic())
         name = f" {unit}: {message}" if unit else f" {message}"
         rest = f", about {in_words(self._left)} left" if self._left is not None else ""
         self.progress(made, total, f"{len(self.done)} of {len(self.units)} units{rest};{name}")
@@ -123,7 +123,7 @@ def grid_progress(workspace: Workspace, run: str | None = None) -> pd.DataFrame:
     lists = {path.parent.name: path for path in workspace.path.glob("runs/*/grid.json")}
     if not lists or (run is not None and run not in lists):
         raise WorkspaceError(
-            "No fine-tuning run was begun." if run is None else f"There is no run {run!r}.", "Run `cars finetune` first."
+            f"There is no run {run!r}." if run else "No fine-tuning run was begun.", "Run `cars finetune` first."
         )
     path = lists[run] if run else max(lists.values(), key=lambda p: p.stat().st_mtime)
     rows: list[dict[str, Any]] = []

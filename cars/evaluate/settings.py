@@ -74,7 +74,7 @@ class FinetuneSettings:
 
     backbones: str = setting("densenet121", "Backbones, comma-separated; all: the seven; small: seven for CPUs.")
     arms: str = setting(",".join(DEFAULT_ARMS), f"Training arms, comma-separated, of: {', '.join(ARMS)}; all: seven.")
-    seeds: int = setting(3, "Trainings per backbone and arm; fewer than 3 cannot show a finding.", minimum=1, maximum=100)
+    seeds: int = setting(3, "Trainings per backbone and arm; fewer than 3 show little.", minimum=1, maximum=100)
     size: int = setting(96, "Side of the square films in pixels.", minimum=32, maximum=1024)
     steps: int = setting(200, "Optimiser steps of each arm; real takes fewer, by the share of its films.", minimum=1)
     batch: int = setting(32, "Films per step.", minimum=2)
@@ -100,7 +100,7 @@ class FinetuneSettings:
         choices=("matched", "passed", "all"),
     )  # fmt: skip
     compile: bool = setting(False, "Compile the network: worth its minute on a GPU and a long training only.")
-    workers: int = setting(1, "Units trained at once, each in a process of its own; several GPUs are shared out.", minimum=1)
+    workers: int = setting(1, "Units trained at once, in processes of their own; GPUs are shared out.", minimum=1)
     threads: int = setting(0, "Processor threads of a unit; 0: all, shared by the workers.", minimum=0)
     name: str = setting("", "A name for the experiment.")
     config: str | None = setting(None, "A TOML file with these settings; a flag wins over it.")

@@ -36,14 +36,16 @@ def _of_one(prob: np.ndarray, positive: np.ndarray) -> dict[str, float | None]:
     if positive.all() or not positive.any():
         return {YOUDEN: None, AT_SPECIFICITY: None}
     values = np.unique(prob)[::-1]  # descending: each is a threshold
-    sensitivity = _share_at_least(prob[positive], values)
-    specificity = 1 - _share_at_least(prob[~positive], values)
-    enough = np.flatnonzero(specificity >= SPECIFICITY)
+    hits, false = _at_least(prob[positive], values), _at_least(prob[~positive], values)
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    # sensitivity + specificity in whole numbers, so that thresholds that tie do tie
+    youden = values[np.argmax(hits * n_negative - false * n_positive)]
+    enough = np.flatnonzero((n_negative - false) / n_negative >= SPECIFICITY)
     # where even the highest value calls too many negatives positive, the threshold lies above it
     at = values[enough[-1]] if len(enough) else np.nextafter(values[0], 2.0)
-    return {YOUDEN: float(values[np.argmax(sensitivity + specificity)]), AT_SPECIFICITY: float(at)}
+    return {YOUDEN: float(youden), AT_SPECIFICITY: float(at)}
 
 
-def _share_at_least(prob: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """For each value, the share of probabilities that are at least as large."""
-    return 1 - np.searchsorted(np.sort(prob), values, side="left") / len(prob)
+def _at_least(prob: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """For each value, how many probabilities are at least as large."""
+    return len(prob) - np.searchsorted(np.sort(prob), values, side="left")

@@ -76,6 +76,23 @@ def test_a_killed_worker_is_a_clear_error():
         list(map_shards(Doubler, [1, "die", 2, 3], 2))
 
 
+class Slow:
+    def __call__(self, shard):
+        time.sleep(0.6)
+        if shard == "late":
+            raise TimeoutError("its own")
+        return shard
+
+
+def test_long_shards_are_watched(monkeypatch):
+    monkeypatch.setattr("cars.engines.local.WATCH", 0.1)
+    looks = []
+    assert list(map_shards(Slow, [1, 2], 2, watch=lambda: looks.append(1))) == [1, 2]
+    assert looks
+    with pytest.raises(TimeoutError, match="its own"):
+        list(map_shards(Slow, ["late", 1], 2, watch=lambda: None))
+
+
 def test_large_shards_do_not_block_the_end():
     """Shards beyond a pipe's buffer are still being sent when the worker is gone."""
     large = [f"{n}" + "x" * 2_000_000 for n in range(6)]

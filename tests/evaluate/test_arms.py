@@ -176,7 +176,7 @@ def test_an_arm_without_accepted_edits_is_refused(tmp_path):
     workspace = make_workspace(tmp_path / "ws", edits=0)
     with pytest.raises(WorkspaceError, match="needs accepted edits and there are none"):
         cases_of(workspace, "real+cars")
-    with pytest.raises(WorkspaceError, match="needs films of the generator label-prompted .*matched"):
+    with pytest.raises(WorkspaceError, match=r"needs films of the generator label-prompted .*matched"):
         cases_of(workspace, "real+label-prompted")
 
 

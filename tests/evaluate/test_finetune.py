@@ -17,10 +17,10 @@ import pytest
 from cars import schema
 from cars.errors import Cancelled, SettingError, WorkspaceError
 from cars.evaluate import FinetuneSettings, finetune
-from cars.evaluate.settings import ARMS
-from cars.provenance import file_digest
 from cars.evaluate.feed import batch_rows
+from cars.evaluate.settings import ARMS
 from cars.evaluate.training import augment, better, masked_bce, rate
+from cars.provenance import file_digest
 from cars.torchbox import torch
 
 from .conftest import make_workspace

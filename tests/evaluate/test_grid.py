@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 
 from cars import evaluate, schema
 from cars.config import resolve
-from cars.engines.local import map_shards
 from cars.errors import Cancelled, SettingError, WorkspaceError
 from cars.evaluate import FinetuneSettings, cannot_conclude, finetune, grid_progress, missing_controls, reference
 from cars.evaluate.experiment import as_toml, chosen, starts
@@ -62,7 +62,7 @@ def test_one_config_file_and_one_folder(lesions):
 
 def test_a_flag_wins_over_the_config_file_and_that_over_the_rest(tmp_path):
     file = tmp_path / "plan.toml"
-    file.write_text('steps = 7\nbackbones = ["toy", "resnet50"]\n[other]\nx = 1\n'.replace("[other]\nx = 1\n", ""))
+    file.write_text('steps = 7\nbackbones = ["toy", "resnet50"]\n')
     found = resolve(
         FinetuneSettings, "finetune", {"config": str(file), "batch": 4, "steps": None}, {"finetune": {"steps": 9}},
         {"CARS_FINETUNE_BATCH": "5", "CARS_FINETUNE_STEPS": "8"},
@@ -73,7 +73,8 @@ def test_a_flag_wins_over_the_config_file_and_that_over_the_rest(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("steps = ", "is not TOML"), ("stepps = 3", "'stepps'"), ("steps = 0", "too small"), (None, "read")]
+    ("text", "says"),
+    [("steps = ", "is not TOML"), ("stepps = 3", "'stepps'"), ("steps = 0", "too small"), (None, "cannot be read")],
 )
 def test_a_wrong_config_file_is_quoted(tmp_path, text, says):
     file = tmp_path / "plan.toml"
@@ -106,7 +107,7 @@ def test_weights_for_one_or_for_each(tmp_path):
     assert starts(FinetuneSettings(weights=None), names) == {"toy": None, "resnet50": None}
     assert starts(FinetuneSettings(weights=str(odd)), names) == {"toy": str(odd), "resnet50": str(odd)}
     assert starts(FinetuneSettings(weights="resnet50=/x.pth"), names) == {"toy": None, "resnet50": "/x.pth"}
-    with pytest.raises(SettingError, match="'vit_mini=/x.pth'.*toy, resnet50"):
+    with pytest.raises(SettingError, match=r"'vit_mini=/x\.pth'.*toy, resnet50"):
         starts(FinetuneSettings(weights="vit_mini=/x.pth"), names)
 
 
@@ -170,24 +171,6 @@ def test_several_gpus_are_shared_out(monkeypatch):
     assert device_of("auto", 2) == "cuda"
 
 
-class _Slow:
-    def __call__(self, shard):
-        import time
-
-        time.sleep(2.5)
-        if shard:
-            raise TimeoutError("its own")
-        return shard
-
-
-def test_long_shards_are_watched():
-    looks = []
-    assert list(map_shards(_Slow, [0, 0], workers=2, watch=lambda: looks.append(1))) == [0, 0]
-    assert looks
-    with pytest.raises(TimeoutError, match="its own"):
-        list(map_shards(_Slow, [1, 0], workers=2, watch=lambda: None))
-
-
 # Parts ------------------------------------------------------------------------------------------------------------
 
 
@@ -198,8 +181,7 @@ def test_batches_made_ahead_come_in_order_and_errors_reach_the_reader():
 
     got = []
     with pytest.raises(ValueError, match="the twentieth"):
-        for item in ahead(items(), 3):
-            got.append(item)
+        got.extend(ahead(items(), 3))
     assert got == list(range(20))
     made = []
     stopped = ahead((made.append(n) or n for n in range(1000)), 2)
@@ -212,10 +194,11 @@ def _brute(prob, positive):
     """Both thresholds by trying every value."""
     best, at = None, None
     for t in sorted(set(prob), reverse=True):
-        sensitivity, specificity = np.mean(prob[positive] >= t), np.mean(prob[~positive] < t)
-        if best is None or sensitivity + specificity > best[0] + 1e-12:
+        sensitivity = Fraction(int((prob[positive] >= t).sum()), int(positive.sum()))
+        specificity = Fraction(int((prob[~positive] < t).sum()), int((~positive).sum()))
+        if best is None or sensitivity + specificity > best[0]:
             best = (sensitivity + specificity, t)
-        if specificity >= 0.9:
+        if specificity >= Fraction(9, 10):
             at = t
     return best[1], at
 
