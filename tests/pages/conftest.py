@@ -135,7 +135,7 @@ def full_once(tmp_path_factory: pytest.TempPathFactory, tiny_workspace: Workspac
     made = synth.plan(workspace, synth.PlanSettings(films=6, screen=False))
     write_edits(workspace, made["plan_id"])
     evaluate.finetune(
-        workspace, evaluate.FinetuneSettings("toy", "real,real+cars", size=32, steps=2, batch=4, check_every=1)
+        workspace, evaluate.FinetuneSettings("toy", "real,real+cars", 1, size=32, steps=2, batch=4, check_every=1)
     )
     evaluate.report(workspace, evaluate.ReportSettings(resamples=20, min_positives=1))
     return workspace
