@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 
 import streamlit as st
 
-from cars import jobs
+from cars import jobs, synth
 from cars.workspace import Workspace
 from pages._common import COLOURS, ICONS, current, plain, watch
 
@@ -18,6 +19,24 @@ def since(moment: float | None) -> str:
         return ""
     day = "%H:%M:%S" if time.time() - moment < 12 * 3600 else "%Y-%m-%d %H:%M"
     return time.strftime(day, time.localtime(moment))
+
+
+def training(path: str, key: str | None) -> None:
+    """Loss, judge's flips and sample edits of an editor in training, or of a finished one."""
+    pictures = synth.run_pictures(Workspace(path), key)
+    if not pictures:
+        st.caption("Losses and sample edits are shown here from the first checkpoint on, after about a minute.")
+    for picture in pictures:
+        with contextlib.suppress(FileNotFoundError):  # the run ended just now; the next round finds the editor's own
+            st.image(picture.read_bytes())
+    if pictures:
+        st.caption(
+            "The fixed films are train films that the judge reads rightly before the edit; it sees their edits and "
+            "their shams. With so few films this is a trend, not a result."
+        )
+
+
+live = st.fragment(run_every=20.0)(training)
 
 
 def one(workspace: Workspace, job: jobs.Job) -> None:
@@ -31,6 +50,9 @@ def one(workspace: Workspace, job: jobs.Job) -> None:
             st.button("Retry", key=f"again-{job.job_id}", on_click=jobs.retry, args=(workspace, job.job_id))
         st.text(f"job {job.job_id}" + (f", after {job.after}" if job.after else ""))
         st.code(json.dumps(job.settings, ensure_ascii=False), language="json", wrap_lines=True)
+        if job.verb == "train-generator" and job.state in ("running", "done"):
+            show = live if job.state == "running" else training
+            show(str(workspace.path), (job.result or {}).get("generator"))
         if job.result is not None:
             st.caption("Result")
             st.json(job.result, expanded=1)

@@ -16,6 +16,7 @@ from .preview import preview
 from .run import synth
 from .settings import PlanSettings, SynthSettings, TrainGeneratorSettings
 from .tables import edit_table
+from .watching import run_pictures
 
 __all__ = [
     "PlanSettings",
@@ -29,6 +30,7 @@ __all__ = [
     "plan",
     "plan_cost",
     "preview",
+    "run_pictures",
     "synth",
     "train_generator",
     "words",

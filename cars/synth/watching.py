@@ -21,7 +21,7 @@ from PIL import Image, ImageDraw
 from ..generators import EditRequest, composite
 from ..imaging import Placement
 from ..schema import ABSENT, FINDINGS, PRESENT
-from ..workspace import atomic_write, write_text
+from ..workspace import Workspace, atomic_write, write_text
 from .curves import INK, ORANGE, PAPER, draw_curves
 from .data import SHAPE_CHANGING, EditorData, fitted
 from .editing import local_vectors
@@ -157,6 +157,15 @@ class Watch:
         rows = "".join(",".join(str(row[name]) for name in FLIPS) + "\n" for row in self.rounds)
         write_text(self.folder / "flips.csv", ",".join(FLIPS) + "\n" + rows)
         save_picture(self.folder / "samples.png", sample_grid(self.samples, films, trainer.step))
+
+
+def run_pictures(workspace: Workspace, key: str | None = None) -> list[Path]:
+    """losses.png and samples.png, if there: of a finished editor, or without a key of the run in progress."""
+    root = workspace.path / "models" / "generator"
+    running = sorted(root.glob("*.training"), key=lambda folder: folder.stat().st_mtime)
+    folders = [root / key] if key else running[-1:]
+    names = ("losses.png", "samples.png")
+    return [folder / name for folder in folders for name in names if (folder / name).is_file()]
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -326,6 +326,25 @@ def test_a_failed_job_shows_its_hint_and_is_retried(show: Show, workspace_copy: 
     assert jobs.status(workspace_copy, job_id).state == "queued"
 
 
+def test_an_editor_in_training_shows_losses_and_samples(show: Show, workspace_copy: Workspace) -> None:
+    from PIL import Image
+
+    job_id = jobs.submit(workspace_copy, "train-generator", {})
+    store = JobStore(workspace_copy)
+    store.claim(job_id, "test")
+    assert "first checkpoint" in text(show(workspace_copy, "jobs"))
+    running = workspace_copy.folder("models", "generator", "k1.training")
+    Image.new("RGB", (8, 8)).save(running / "losses.png")
+    app = show(workspace_copy, "jobs")
+    assert len(app.image) == 1
+    Image.new("RGB", (8, 8)).save(running / "samples.png")
+    running.rename(running.with_name("k1"))
+    store.finish(job_id, {"generator": "k1"})
+    app = show(workspace_copy, "jobs")
+    assert len(app.image) == 2
+    assert "not a result" in text(app)
+
+
 def test_the_end_of_the_log_is_shown(show: Show, workspace_copy: Workspace) -> None:
     job_id = jobs.submit(workspace_copy, "gaps", {})
     (workspace_copy.folder("logs") / f"{job_id}.log").write_text("first\nlast line\n")
