@@ -44,7 +44,8 @@ def query(connection: Any, name: str, **params: Any) -> pd.DataFrame:
 
 
 def connect(workspace: Workspace) -> Any:
-    """A connection with a view for each table, a relation `decisions`, and `accepted_edits` where there are edits."""
+    """A connection with a view for each table, a relation `decisions`, and where there are edits `accepted_edits` and
+    `baseline_edits`."""
     import duckdb
 
     connection = duckdb.connect(":memory:")
@@ -53,11 +54,11 @@ def connect(workspace: Workspace) -> Any:
         parts = [str(part) for part in workspace.parts(table)]
         # DuckDB takes no parameters in CREATE VIEW; file names are quoted as SQL literals here, and only here
         literals = ", ".join("'" + part.replace("'", "''") + "'" for part in parts)
-        connection.execute(
-            f'CREATE VIEW "{table}" AS SELECT * FROM read_parquet([{literals}], union_by_name = true)'
-        )
+        view = "edit_parts" if table == "edits" else table
+        connection.execute(f'CREATE VIEW "{view}" AS SELECT * FROM read_parquet([{literals}], union_by_name = true)')
     decisions = workspace.records.latest_decisions()
     connection.register("decisions", decisions)
     if workspace.has("edits"):
-        connection.execute(statement("catalog/accepted_edits"))
+        for view in ("edits", "accepted_edits", "baseline_edits"):
+            connection.execute(statement(f"catalog/{view}"))
     return connection

@@ -276,10 +276,10 @@ def verify(workspace: str, as_json: bool) -> None:
 @click.command(help=COMMANDS["decide"])
 @click.argument("edit_id")
 @click.argument("decision", type=click.Choice(["accept", "reject", "undo"]))
-@click.option("--note", default="", help="Why.")
+@click.option("--note", default=None, help="Why; without it the edit keeps the note that it has.")
 @click.option("--workspace", "-w", default="workspace", envvar="CARS_WORKSPACE", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-def decide(edit_id: str, decision: str, note: str, workspace: str, as_json: bool) -> None:
+def decide(edit_id: str, decision: str, note: str | None, workspace: str, as_json: bool) -> None:
     with reported(as_json):
         from .workspace import Workspace
 

@@ -1,9 +1,9 @@
-"""Films as pages show them: small JPEGs, captions in words, and an edit beside its source, difference and ROI."""
+"""Films as pages show them: small JPEGs, captions in words, and an edit with difference, ROI and outlines."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,28 +15,41 @@ from PIL import Image, ImageDraw
 
 from . import schema
 from .errors import DataError
-from .imaging import decode
+from .imaging import Placement, decode
 from .workspace import Workspace
 
 #: Longer side of a thumbnail in pixels.
 SIDE = 256
 #: A change of this many grey levels or more gets the full colour, so that a faint edit does not look strong.
 LEAST_SCALE = 24.0
-#: No change: pale, but not the white of a page.
-SAME = 236.0
 BRIGHTER, DARKER = np.array([213, 94, 0], np.float32), np.array([0, 114, 178], np.float32)
 
 
+#: Lines over a film: the region of interest, lungs, heart.
+REGION, LUNGS, HEART = (240, 228, 66), (86, 180, 233), (204, 121, 167)
+
+
 @dataclass(frozen=True)
-class EditPictures:
-    """JPEG bytes of one edit. `largest`: the strongest change in grey levels (0 to 255). `share`: of changed pixels."""
+class Layers:
+    """One edit as pictures that lie on each other, all `columns` × `rows` pixels large.
+
+    source, edited: JPEG. difference, region: PNG, transparent where there is nothing to see. outlines_before,
+    outlines_after: PNG of the lungs' and heart's borders, or None. largest: the strongest change in grey levels
+    (0 to 255). share: of changed pixels. film_rows, film_columns: the film's own size.
+    """
 
     source: bytes
     edited: bytes
     difference: bytes
-    roi: bytes
+    region: bytes
+    rows: int
+    columns: int
+    film_rows: int
+    film_columns: int
     largest: int
     share: float
+    outlines_before: bytes | None = None
+    outlines_after: bytes | None = None
 
 
 def jpeg(image: np.ndarray, side: int = SIDE, quality: int = 85) -> bytes:
@@ -65,11 +78,10 @@ def no_film(side: int = SIDE) -> bytes:
     return stream.getvalue()
 
 
-def edit_pictures(source: Path | str, edited: Path | str, roi: Path | str, side: int = SIDE) -> EditPictures:
-    """An edit's four pictures.
+def read_edit(source: Path | str, edited: Path | str, roi: Path | str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The stored films of an edit: source and edit uint8 (H, W), ROI bool (H, W).
 
-    The difference is edited − source: orange where brighter, blue where darker, full colour at the strongest change.
-    The ROI is drawn as a line on the edited film. Raises: FilmError; DataError when the sizes disagree.
+    Raises: FilmError for a file that cannot be read, DataError when the sizes disagree.
     """
     before, after = decode(source), decode(edited)
     with Image.open(roi) as opened:
@@ -79,33 +91,74 @@ def edit_pictures(source: Path | str, edited: Path | str, roi: Path | str, side:
             f"The edit {Path(edited).name} has size {after.shape}, its source {before.shape}, its ROI {region.shape}.",
             "The source file has changed since; run `cars synth` again.",
         )
-    change = after.astype(np.int16) - before
-    largest = int(np.abs(change).max())
-    line = outlined(after, region, max(after.shape) / side)
-    return EditPictures(
-        source=jpeg(before, side), edited=jpeg(after, side), difference=jpeg(coloured(change), side),
-        roi=jpeg(line, side), largest=largest, share=float((change != 0).mean()),
+    return before, after, region
+
+
+def layers(
+    source: np.ndarray, edited: np.ndarray, region: np.ndarray, side: int | None = 1024,
+    outlines: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Layers:  # fmt: skip
+    """An edit's pictures, to be laid on each other.
+
+    Args:
+        source, edited: uint8 (H, W). region: bool (H, W).
+        side: their longer side in pixels is at most this; None: the film's own size. A film is never enlarged.
+        outlines: bool (3, S, S) of source and edit on the padded square: left lung, right lung, heart.
+    """
+    change = edited.astype(np.int16) - source
+    height, width = source.shape
+    scale = min(1.0, side / max(height, width)) if side else 1.0
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    # a line of two pixels in the picture, whatever the film's size
+    thick = 2 / scale
+    lines = [_png(outline_layer(masks, height, width, thick), rows, columns) for masks in outlines or ()]
+    before, after = lines or (None, None)
+    longer = max(rows, columns)
+    return Layers(
+        source=jpeg(source, longer, 92), edited=jpeg(edited, longer, 92),
+        difference=_png(difference_layer(change), rows, columns),
+        region=_png(lined([(region, REGION)], thick), rows, columns), rows=rows, columns=columns,
+        film_rows=height, film_columns=width, largest=int(np.abs(change).max(initial=0)),
+        share=float((change != 0).mean()), outlines_before=before, outlines_after=after,
     )  # fmt: skip
 
 
-def coloured(change: np.ndarray) -> np.ndarray:
-    """A change in grey levels (H, W) → (H, W, 3) uint8: pale grey is none, orange brighter, blue darker."""
-    strength = np.clip(np.abs(change) / max(LEAST_SCALE, float(np.abs(change).max(initial=0))), 0, 1)[..., None]
-    target = np.where((change > 0)[..., None], BRIGHTER, DARKER)
-    return (SAME + strength * (target - SAME) + 0.5).astype(np.uint8)
+def difference_layer(change: np.ndarray) -> np.ndarray:
+    """A change in grey levels (H, W) → (H, W, 4) uint8: orange brighter, blue darker, the more opaque the stronger."""
+    strength = np.clip(np.abs(change) / max(LEAST_SCALE, float(np.abs(change).max(initial=0))), 0, 1)
+    colour = np.where((change > 0)[..., None], BRIGHTER, DARKER)
+    return np.concatenate([colour, 255 * strength[..., None]], axis=2).round().astype(np.uint8)
 
 
-def outlined(image: np.ndarray, region: np.ndarray, width: float = 1.0) -> np.ndarray:
-    """A film (H, W) with the border of a region (H, W) bool drawn in orange, about `width` pixels wide."""
-    radius = max(1, round(width))
-    padded = np.pad(region, radius)
-    height, columns = region.shape
-    inner = region.copy()
-    for down, right in ((0, radius), (2 * radius, radius), (radius, 0), (radius, 2 * radius)):
-        inner &= padded[down : down + height, right : right + columns]
-    result = np.repeat(image[..., None], 3, axis=2)
-    result[region & ~inner] = (230, 159, 0)
-    return result
+def outline_layer(masks: np.ndarray, height: int, width: int, thick: float = 1.0) -> np.ndarray:
+    """Outlines on the padded square, bool (3, S, S), as lines on a film of this size: (height, width, 4) uint8."""
+    place = Placement(height, width, masks.shape[1])
+    left, right, heart = (place.to_original(mask) for mask in masks)
+    return lined([(left, LUNGS), (right, LUNGS), (heart, HEART)], thick)
+
+
+def lined(regions: Sequence[tuple[np.ndarray, tuple[int, int, int]]], thick: float = 1.0) -> np.ndarray:
+    """The inner borders of regions, bool (H, W), in their colours, about `thick` pixels wide; (H, W, 4) uint8."""
+    radius = max(1, round(thick))
+    drawn = np.zeros((*regions[0][0].shape, 4), np.uint8)
+    for region, colour in regions:
+        padded = np.pad(region, radius)
+        height, columns = region.shape
+        inner = region.copy()
+        for down, right in ((0, radius), (2 * radius, radius), (radius, 0), (radius, 2 * radius)):
+            inner &= padded[down : down + height, right : right + columns]
+        drawn[region & ~inner] = (*colour, 255)
+    return drawn
+
+
+def _png(image: np.ndarray, rows: int, columns: int) -> bytes:
+    """(H, W, 4) uint8 as PNG of this size; averaged with premultiplied alpha, so that colours do not bleed."""
+    picture = Image.fromarray(image)
+    if picture.size != (columns, rows):
+        picture = picture.convert("RGBa").resize((columns, rows), Image.Resampling.BOX).convert("RGBA")
+    stream = io.BytesIO()
+    picture.save(stream, "PNG", compress_level=3)
+    return stream.getvalue()
 
 
 def limits(low: float, high: float) -> str:
@@ -135,6 +188,18 @@ def deciding(gates: pd.DataFrame) -> list[tuple[str, bool | None, str]]:
         text = f"{row['measure']}{number}" + (f" ({limit})" if limit else "")
         found.append((str(gate), all(decided) if decided else None, text))
     return found
+
+
+def numbers(gates: pd.DataFrame) -> pd.DataFrame:
+    """All measures of one edit's gates for people: gate, measure, value, allowed, result, in the order of the rows.
+
+    gates: as `deciding` takes them. result: "✓ passed", "✗ failed", or "– not asked" where nothing was decided; value
+    is NaN where nothing was measured.
+    """
+    results = ["– not asked" if pd.isna(p) else "✓ passed" if p else "✗ failed" for p in gates["passed"]]
+    allowed = [limits(low, high) or "any" for low, high in zip(gates["low"], gates["high"], strict=True)]
+    found = gates[["gate", "measure", "value"]].reset_index(drop=True)
+    return found.assign(allowed=allowed, result=results)
 
 
 def cards(workspace: Workspace, ids: list[str]) -> pd.DataFrame:

@@ -125,25 +125,39 @@ class Records:
 
     # Decisions ---------------------------------------------------------------------------------------------------
 
-    def decide(self, edit_id: str, decision: str, note: str = "") -> None:
-        """Accept, reject, or undo the last decision on an edit."""
+    def decide(self, edit_id: str, decision: str, note: str | None = None) -> None:
+        """Accept, reject, or undo the last decision on an edit. note: None leaves the one that the edit has."""
         if decision not in ("accept", "reject", "undo"):
             raise SettingError(f"{decision!r} is not a decision.", "Use accept, reject or undo.")
+        self._file(edit_id, decision, note)
+
+    def note(self, edit_id: str, note: str) -> None:
+        """Write a note on an edit, whatever was decided on it; "" takes it away."""
+        self._file(edit_id, None, note)
+
+    def _file(self, edit_id: str, decision: str | None, note: str | None) -> None:
+        """One row of `decisions`; what is None stays as the edit's latest row has it."""
         with self.open() as db:
+            last = db.execute(
+                "SELECT decision, note FROM decisions WHERE edit_id = ? ORDER BY decision_id DESC LIMIT 1", (edit_id,)
+            ).fetchone() or {"decision": "undo", "note": ""}
+            row = (last["decision"] if decision is None else decision, last["note"] if note is None else note)
             db.execute(
                 "INSERT INTO decisions (edit_id, decision, note, created) VALUES (?, ?, ?, ?)",
-                (edit_id, decision, note, time.time()),
+                (edit_id, *row, time.time()),
             )
 
     def latest_decisions(self) -> pd.DataFrame:
-        """edit_id, decision, note: the decision that counts for each edit; an undone edit has none."""
+        """edit_id, decision, note: what counts for each edit; an undone edit with a note has a null decision, and one
+        without a note no row."""
         columns = ["edit_id", "decision", "note"]
         if not self.path.exists():
             return pd.DataFrame({c: pd.Series(dtype="str") for c in columns})
         with self.open() as db:
             rows = db.execute(
-                "SELECT edit_id, decision, note FROM decisions d WHERE decision_id ="
-                " (SELECT max(decision_id) FROM decisions e WHERE e.edit_id = d.edit_id) AND decision <> 'undo'"
+                "SELECT edit_id, nullif(decision, 'undo'), note FROM decisions d WHERE decision_id ="
+                " (SELECT max(decision_id) FROM decisions e WHERE e.edit_id = d.edit_id)"
+                " AND (decision <> 'undo' OR note <> '')"
             ).fetchall()
         return pd.DataFrame([tuple(r) for r in rows], columns=columns).astype("str")
 

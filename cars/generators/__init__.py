@@ -89,7 +89,12 @@ def modes_of(generator: Any) -> Sequence[str]:
 
 def offered() -> list[str]:
     """The generators that are meant for data sets; the others are baselines, there to be compared with."""
-    return [name for name in GENERATORS if not getattr(GENERATORS.get(name), "baseline", False)]
+    return [name for name in GENERATORS if not is_baseline(GENERATORS.get(name))]
+
+
+def is_baseline(generator: Any) -> bool:
+    """Whether a generator's edits may only be compared with, and never count as films of the data set."""
+    return bool(getattr(generator, "baseline", False))
 
 
 def in_groups(

@@ -142,9 +142,13 @@ def cost_of(workspace: Workspace, edits: Sequence[Mapping[str, str]], patients: 
     }
 
 
-def plan_cost(workspace: Workspace, plan_id: str) -> dict[str, Any]:
-    """`cost_of` for a filed plan, from today's edits. Raises: WorkspaceError for an unknown plan."""
+def plan_cost(workspace: Workspace, plan_id: str, keep: Sequence[int] | None = None) -> dict[str, Any]:
+    """`cost_of` for a filed plan, or for the items of these numbers, from today's edits.
+
+    Raises: WorkspaceError for an unknown plan.
+    """
     items = workspace.records.plan_items(plan_id)
+    items = items if keep is None else items[items["item"].isin(set(keep))]
     found = workspace.query("synth/patients_of_films", ids=list(items["source_dicom_id"].unique()))
     return cost_of(workspace, list(items["findings"]), int(found["patients"].iloc[0]))
 

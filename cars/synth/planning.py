@@ -81,6 +81,20 @@ def parse_edits(text: str) -> list[tuple[str, str]]:
     return found
 
 
+def parse_gaps(text: str) -> dict[str, int | None]:
+    """ "1f2e:12, 9c5e" → {"1f2e": 12, "9c5e": None}: gap id → how many to add, None for what it lacks.
+
+    Raises: SettingError that quotes a number which is none, or is below 1.
+    """
+    found: dict[str, int | None] = {}
+    for part in filter(None, (p.strip() for p in text.split(","))):
+        gap_id, colon, number = part.partition(":")
+        if colon and not (number.strip().isdecimal() and int(number) > 0):
+            raise SettingError(f"{part!r} does not say how many to add.", "Write a gap's id, or ID:12 with 1 or more.")
+        found[gap_id.strip()] = int(number) if colon else None
+    return found
+
+
 def plan(
     workspace: Workspace, settings: PlanSettings, progress: Progress = silent, judge: Any = None
 ) -> dict[str, Any]:
@@ -159,14 +173,15 @@ def drafted(
 def _gaps(workspace: Workspace, settings: PlanSettings) -> list[Target]:
     workspace.need("gaps", "gaps")
     table = workspace.read("gaps").sort_values("rank")
-    asked = [g.strip() for g in settings.gaps.split(",") if g.strip()]
+    asked = parse_gaps(settings.gaps)
     lacks = table["deficit"].clip(lower=1)
     lacks = lacks.clip(upper=settings.per_gap) if settings.per_gap else lacks
     if asked:
         unknown = [g for g in asked if g not in set(table["gap_id"])]
         if unknown:
             raise SettingError(f"There is no gap {unknown[0]!r}.", "`cars gaps --json` lists the gap ids.")
-        table = table.assign(lacks=lacks).set_index("gap_id", drop=False).loc[list(dict.fromkeys(asked))]
+        table = table.assign(lacks=lacks).set_index("gap_id", drop=False).loc[list(asked)]
+        table["lacks"] = [lack if asked[gap] is None else asked[gap] for gap, lack in zip(asked, table["lacks"])]
     else:
         # as many gaps as the plan has room for when no film fills two, at least one
         table = table.assign(lacks=lacks)[table["editable"]]

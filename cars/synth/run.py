@@ -29,6 +29,7 @@ from ..config import as_dict
 from ..errors import DataError, FilmError, WorkspaceError
 from ..gates import gates_of, passed
 from ..gates import names as gate_names
+from ..generators import is_baseline
 from ..imaging import decode, save_png
 from ..progress import Progress, silent
 from ..provenance import code_version, digest
@@ -167,7 +168,7 @@ def _row(item: dict[str, Any], film: pd.Series, models: Models, settings: SynthS
         "film_path": f"{folder}/{edit_id}.png", "roi_path": f"{folder}/{edit_id}.roi.png",
         "sham_path": f"{folder}/{edit_id}.sham.png", "rows": None, "columns": None, "passed": False, "error": None,
         "origin": "synthetic", "created": None, "code_version": code_version(), "gating": None,
-        "generator_licence": getattr(models.generator, "licence", None),
+        "generator_licence": getattr(models.generator, "licence", None), "baseline": is_baseline(models.generator),
     }  # fmt: skip
 
 
@@ -262,7 +263,8 @@ def _gate_again(
             run_gates(edits, models.judge, models.segmenter, models.gates, models.neighbours, models.fitting))
     )  # fmt: skip
     gates = [{"edit_id": edit_id, **vars(gate)} for edit_id, each in found.items() for gate in each]
-    older = {"generator_licence": None}  # which edits made before it was recorded lack
+    # which edits made before these were recorded lack
+    older = {"generator_licence": None, "baseline": is_baseline(models.generator)}
     verdicts = [
         {**older, **row, "passed": row["edit_id"] in found and passed(found[row["edit_id"]]), "gating": gating}
         for row in _records(made.astype(object).where(made.notna(), None))

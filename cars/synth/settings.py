@@ -11,7 +11,11 @@ from ..config import setting
 class PlanSettings:
     """Which gaps to fill, and from which films."""
 
-    gaps: str = setting("", "Gap ids, separated by commas; empty takes the top editable gaps by rank.")
+    gaps: str = setting(
+        "",
+        "Gap ids, separated by commas; empty takes the top editable gaps by rank. ID:12 adds 12 to that gap, be it "
+        "fewer or more than it lacks.",
+    )
     per_gap: int = setting(
         0, "Most patients (or studies or films, as the gap counts) to add to a gap; 0: all that it lacks.", minimum=0
     )

@@ -51,6 +51,7 @@ EDITS = Columns(
     | _text("error origin")
     | {"created": "float64"}
     | _text("code_version gating generator_licence")
+    | {"baseline": "bool_"}
 )
 GATE_ROWS = Columns(
     _text("edit_id gate measure") | {"value": "float64", "low": "float64", "high": "float64", "passed": "bool_"}

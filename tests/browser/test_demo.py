@@ -66,7 +66,8 @@ def test_the_demo_from_a_gap_to_a_zip(page: Any, address: str, workspace: Worksp
     page.get_by_role("button", name="Plan edits", exact=True).click()
     page.get_by_role("button", name="Make these 3 films").click()
     page.get_by_text("of 3 edits passed every gate").wait_for()
-    page.get_by_text("edit (synthetic)").first.wait_for()
+    page.get_by_role("option", name="to come").first.wait_for(state="detached")
+    page.get_by_role("slider", name="source (real)").wait_for()
     table = workspace.read("edits")
     assert len(table) == 3
     assert set(table["split"]) == {"train"}

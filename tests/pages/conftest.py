@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,11 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from edits_by_hand import write_edits
 from streamlit.testing.v1 import AppTest
 
-from cars import coverage, evaluate, jobs, schema, synth
-from cars.imaging import decode, save_png
-from cars.synth.tables import EDITS, GATE_ROWS, UNCERTAINTY
+from cars import coverage, evaluate, jobs, synth
 from cars.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,54 +69,6 @@ def link(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
 @pytest.fixture
 def empty(tmp_path: Path) -> Workspace:
     return Workspace.create(tmp_path / "nothing")
-
-
-def write_edits(workspace: Workspace, plan_id: str) -> None:
-    """Three edits as `synth` files them: one passed, one failed the judge, one could not be made."""
-    items = workspace.records.plan_items(plan_id)
-    films = workspace.read("films").set_index("dicom_id")
-    rows, gates, doubts = [], [], []
-    for n, item in enumerate(items.head(3).to_dict("records")):
-        source = films.loc[item["source_dicom_id"]]
-        edit_id, passed, error = f"edit{n:012d}", n == 0, "the lungs were not found" if n == 2 else None
-        paths = {kind: f"films/synthetic/ed/{edit_id}{kind}.png" for kind in ("", ".roi", ".sham")}
-        film = decode(source["path"])
-        edited, region = film.copy(), np.zeros(film.shape, np.uint8)
-        region[8:40, 8:30] = 255
-        edited[10:30, 10:25] = np.minimum(edited[10:30, 10:25].astype(int) + 50, 255).astype(np.uint8)
-        for kind, image in (("", edited), (".roi", region), (".sham", film)):
-            save_png(workspace.path / paths[kind], image)
-        labels = schema.after_edit({f: int(source[c]) for f, c in schema.COLUMN_OF.items()}, item["findings"])
-        finding, direction = next(iter(item["findings"].items()))
-        rows.append(
-            {
-                "edit_id": edit_id, "plan_id": plan_id, "item": n, "gap_id": item["gap_id"],
-                "source_dicom_id": item["source_dicom_id"], "source_subject_id": source["subject_id"],
-                "source_study_id": source["study_id"], "findings": json.dumps(item["findings"]), "finding": finding,
-                "direction": direction, **{c: labels[f] for f, c in schema.COLUMN_OF.items()}, "view": source["view"],
-                "view_position": source["view_position"], "sex": source["sex"], "age": source["age"],
-                "age_band": source["age_band"], "race": source["race"], "split": "train", "generator": "cars",
-                "generator_revision": "r", "segmenter": "cars", "judge": "j", "mode": "inversion", "seed": 1,
-                "steps": 2, "guidance": 3.0, "film_path": None if error else paths[""],
-                "roi_path": None if error else paths[".roi"], "sham_path": None if error else paths[".sham"],
-                "rows": film.shape[0], "columns": film.shape[1], "passed": passed, "error": error,
-                "origin": "synthetic", "created": 1.0 + n, "code_version": "test", "gating": None,
-                "generator_licence": None,
-            }
-        )  # fmt: skip
-        if not error:
-            gates += [
-                {"edit_id": edit_id, "gate": gate, "measure": gate, "value": 0.9 if passed else 0.1, "low": 0.5,
-                 "high": np.inf, "passed": passed or gate != "judge"}
-                for gate in ("judge", "anatomy", "outside")
-            ]  # fmt: skip
-            gates.append({"edit_id": edit_id, "gate": "copy", "measure": "similarity: not checked", "value": np.nan,
-                          "low": -np.inf, "high": np.inf, "passed": None})  # fmt: skip
-            bits = {"total": 0.81, "mutual": 0.31}
-            doubts.append({"edit_id": edit_id, "finding": finding, "k": 2, "m": 3, **bits, "n": 6})
-    workspace.write_part("gates", "p", GATE_ROWS.table(gates))
-    workspace.write_part("uncertainty", "p", UNCERTAINTY.table(doubts))
-    workspace.write_part("edits", "p", EDITS.table(rows))
 
 
 @pytest.fixture(scope="session")
