@@ -50,7 +50,8 @@ def connect(workspace: Workspace) -> Any:
 
     connection = duckdb.connect(":memory:")
     connection.execute("SET threads = 2; SET enable_progress_bar = false;")
-    for table in workspace.tables():
+    tables = workspace.tables()
+    for table in tables:
         parts = [str(part) for part in workspace.parts(table)]
         # DuckDB takes no parameters in CREATE VIEW; file names are quoted as SQL literals here, and only here
         literals = ", ".join("'" + part.replace("'", "''") + "'" for part in parts)
@@ -58,7 +59,7 @@ def connect(workspace: Workspace) -> Any:
         connection.execute(f'CREATE VIEW "{view}" AS SELECT * FROM read_parquet([{literals}], union_by_name = true)')
     decisions = workspace.records.latest_decisions()
     connection.register("decisions", decisions)
-    if workspace.has("edits"):
+    if "edits" in tables:
         for view in ("edits", "accepted_edits", "baseline_edits"):
             connection.execute(statement(f"catalog/{view}"))
     return connection
