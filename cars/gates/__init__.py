@@ -8,7 +8,7 @@ evidence on one edit into rows of the table `gates`. All rows are kept, passed o
     anatomy   lungs and heart keep their outlines outside the finding's own effect, and the heart keeps its size
     outside   not one pixel outside the ROI differs from the source
     sham      the same edit towards an unchanged vector must not convince the judge
-    untouched the findings that the edit does not concern move little
+    untouched no finding that the edit does not concern changes sides
     copy      the film is no near copy of another patient's
 """
 
@@ -54,6 +54,8 @@ class Evidence:
     source, edited: uint8 (H, W), the film's own size, after paste-back. roi: bool (H, W).
     before, after: (14,) float, the judge's probabilities of both in [0, 1], NaN where it is untrained.
     thresholds: (14,) float, the judge's, NaN where it is untrained.
+    sure: (14, 2) float: below the first the judge is sure that a finding is absent, from the second on that it is
+        present; between them it does not decide. NaN where it is untrained.
     sham: (14,) float, its probabilities of the sham film; None where there is none.
     masks_before, masks_after: bool (3, S, S), outlines on the padded square. small_roi: bool (S, S), the ROI there.
     drift: mean absolute change outside the ROI before paste-back, grey levels; NaN when unknown.
@@ -68,6 +70,7 @@ class Evidence:
     before: np.ndarray
     after: np.ndarray
     thresholds: np.ndarray
+    sure: np.ndarray
     masks_before: np.ndarray
     masks_after: np.ndarray
     small_roi: np.ndarray
@@ -171,10 +174,16 @@ def unconcerned(changes: Mapping[str, str], thresholds: np.ndarray) -> np.ndarra
     return np.array([finding not in concerned for finding in FINDINGS]) & ~np.isnan(thresholds)
 
 
-def collateral(before: np.ndarray, after: np.ndarray, thresholds: np.ndarray, changes: Mapping[str, str]) -> int:
-    """How many findings cross their threshold that the edit does not concern. before, after, thresholds: (14,)."""
-    others = unconcerned(changes, thresholds)
-    return int(np.count_nonzero((before >= thresholds)[others] != (after >= thresholds)[others]))
+def collateral(before: np.ndarray, after: np.ndarray, sure: np.ndarray, changes: Mapping[str, str]) -> int:
+    """How many findings that the edit does not concern change sides, from surely absent to surely present or back.
+
+    before, after: (14,) probabilities. sure: (14, 2), as `Evidence` has it; the same threshold twice counts every
+    crossing.
+    """
+    low, high = sure[:, 0], sure[:, 1]
+    others = unconcerned(changes, low)
+    sides = [np.where(p >= high, 1, np.where(p < low, -1, 0)) for p in (before, after)]
+    return int(np.count_nonzero((sides[0] * sides[1] == -1) & others))
 
 
 __all__ = [

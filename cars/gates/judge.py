@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isnan, nan
+from math import isnan, nan
 
-from ..config import setting
 from ..schema import FINDINGS
-from . import Evidence, Gate, Measure, collateral, gate, step_below
+from . import Evidence, Gate, Measure, gate, step_below
 
 
 @gate("judge", order=10, help="An independent classifier sees the change.")
@@ -15,13 +14,8 @@ from . import Evidence, Gate, Measure, collateral, gate, step_below
 class JudgeGate(Gate):
     """Each changed finding lies on the old side of its threshold before the edit and on the new side after it.
 
-    A finding that the judge was not trained on fails: nobody vouches for it. The findings that the edit does not
-    concern and that cross their threshold are counted.
+    A finding that the judge was not trained on fails: nobody vouches for it.
     """
-
-    collateral: int | None = setting(
-        None, "Most other findings that may cross their thresholds; empty: count them only.", minimum=0
-    )
 
     def measures(self, evidence: Evidence) -> list[Measure]:
         rows = []
@@ -36,7 +30,4 @@ class JudgeGate(Gate):
             old, new = (absent, present) if direction == "insert" else (present, absent)
             rows.append(self.within(f"{finding}: probability before", evidence.before[k], **old))
             rows.append(self.within(f"{finding}: probability after", evidence.after[k], **new))
-        most = inf if self.collateral is None else float(self.collateral)
-        crossed = collateral(evidence.before, evidence.after, evidence.thresholds, evidence.changes)
-        rows.append(self.within("other findings that cross", crossed, high=most))
         return rows

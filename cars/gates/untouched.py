@@ -1,36 +1,39 @@
-"""Gate: the findings that the edit does not concern move little."""
+"""Gate: no finding that the edit does not concern changes sides."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
 from ..config import setting
-from . import Evidence, Gate, Measure, gate, unconcerned
+from . import Evidence, Gate, Measure, collateral, gate, unconcerned
 
 
-@gate("untouched", order=50, help="The other findings' probabilities move no more than a sham edit moves them.")
+@gate("untouched", order=50, help="The judge sees no other finding come or go.")
 @dataclass(frozen=True)
 class UntouchedGate(Gate):
-    """The greatest change of the judge's probability among the findings that the edit does not concern.
+    """The findings that the edit does not concern and that go from surely absent to surely present, or back.
 
-    Findings that the judge was not trained on do not count; where none is left the row says "not checked". `movement`
-    is what 95% of inpainted shams stay below on the phantom (`benchmarks/untouched.py`). It is not required by default,
-    for under the packaged judge an eighth of the true counterfactuals would fail it.
+    The judge is sure where 95% of the validation films with a finding lie above, or 95% of those without it below; so
+    a finding that it can hardly see decides little. `benchmarks/untouched.py` shows how often the true counterfactual
+    would fail. Where the judge knows no other finding the row says "not checked".
     """
 
-    required: bool = setting(False, "Whether an edit must pass; otherwise the numbers are only kept.")
-    movement: float = setting(
-        0.82, "Greatest change of probability of a finding that the edit does not concern.", minimum=0, maximum=1
+    others: int = setting(0, "Most other findings that may change sides.", minimum=0)
+    movement: float | None = setting(
+        None, "Greatest change of another finding's probability; empty: only reported.", minimum=0, maximum=1
     )
 
     def measures(self, evidence: Evidence) -> list[Measure]:
         others = unconcerned(evidence.changes, evidence.thresholds)
         if not others.any():
-            return [self.not_checked("greatest movement of another finding")]
-        moved = np.abs(evidence.after - evidence.before)[others]
+            return [self.not_checked("other findings that change sides")]
+        changed = collateral(evidence.before, evidence.after, evidence.sure, evidence.changes)
+        moved = float(np.abs(evidence.after - evidence.before)[others].max())
+        most = inf if self.movement is None else self.movement
         return [
-            self.within("greatest movement of another finding", float(moved.max()), high=self.movement),
-            self.within("mean movement of the other findings", float(moved.mean())),
+            self.within("other findings that change sides", changed, high=float(self.others)),
+            self.within("greatest movement of another finding", moved, high=most),
         ]

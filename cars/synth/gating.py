@@ -91,7 +91,7 @@ def run_gates(
 ) -> list[list[Measure]]:
     """All gates of many edits; judge, segmenter and encoder see as many films at once as fit the device.
 
-    judge: `Judge` or an object with .size, .thresholds and .probabilities. segmenter: a loaded plug-in of SEGMENTERS.
+    judge: `Judge` or an object with .size, .thresholds, .sure and .probabilities. segmenter: a loaded plug-in.
     gates: by default all, with their defaults. neighbours: `Neighbours`, or None when near copies are not looked for.
     fitting: which batches fit, where that is known already.
     Returns: for each edit its rows, in the order of the gates.
@@ -114,8 +114,9 @@ def run_gates(
     for k, edit in enumerate(edits):
         evidence = Evidence(
             edit.changes, edit.source, edit.edited, edit.roi, before[k], after[k], np.asarray(judge.thresholds),
-            masks_before[k], masks_after[k], square(edit.roi.astype(np.uint8) * 255, segmenter.size) > 0, shams[k],
-            edit.drift, float(likeness[k]), strangers,
+            np.asarray(judge.sure), masks_before[k], masks_after[k],
+            square(edit.roi.astype(np.uint8) * 255, segmenter.size) > 0, shams[k], edit.drift, float(likeness[k]),
+            strangers,
         )  # fmt: skip
         result.append(ask(gates, evidence))
     return result

@@ -7,6 +7,7 @@ own train patients. A judge that has seen too few positives of a finding does no
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 LEAST_TRAIN, LEAST_VALIDATION = 20, 5
 #: Validation films below which train patients are held out to help choose thresholds.
 ENOUGH_VALIDATION = 300
+#: Share of the positive (negative) validation films that the zone where a judge is sure leaves on the right side.
+SURE = 0.95
 
 
 @dataclass
@@ -85,6 +88,16 @@ class Judge:
         """(14,) float32 in (0, 1); NaN where untrained."""
         chosen = self.config["validation"]
         return np.array([chosen.get(f, {}).get("threshold", np.nan) for f in FINDINGS], dtype=np.float32)
+
+    @cached_property
+    def sure(self) -> np.ndarray:
+        """(14, 2) float32: below the first a finding is surely absent, from the second on surely present (`surely`).
+
+        A judge from before there was such a zone decides at its threshold. NaN where untrained.
+        """
+        chosen = self.config["validation"]
+        pairs = [chosen.get(f, {}).get("sure", [t, t]) for f, t in zip(FINDINGS, self.thresholds.tolist(), strict=True)]
+        return np.array(pairs, dtype=np.float32)
 
     @property
     def auroc(self) -> dict[str, float]:
@@ -165,6 +178,20 @@ def choose_threshold(probability: np.ndarray, positive: np.ndarray) -> float:
     return float((p[best] + p[best + 1]) / 2)
 
 
+def surely(probability: np.ndarray, positive: np.ndarray, threshold: float, share: float = SURE) -> tuple[float, float]:
+    """Where a judge is sure: below the first value a finding is absent, from the second on it is present.
+
+    At least `share` of the positive films lie at or above the first, and of the negative ones below the second. Neither
+    passes the threshold: where the judge separates the two well, both are the threshold itself.
+    probability: (N,) float. positive: (N,) bool with both values in it.
+    """
+    p = probability.astype(np.float64)
+    present, absent = np.sort(p[positive]), np.sort(p[~positive])
+    low = present[len(present) - math.ceil(share * len(present))]
+    high = np.nextafter(np.float32(absent[math.ceil(share * len(absent)) - 1]), np.float32(2))
+    return min(float(low), threshold), max(float(high), threshold)
+
+
 def auroc(probability: np.ndarray, positive: np.ndarray) -> float:
     """Area under the ROC curve as the rank statistic; ties count half. Both classes must be there."""
     ranks = pd.Series(probability).rank().to_numpy()
@@ -173,7 +200,7 @@ def auroc(probability: np.ndarray, positive: np.ndarray) -> float:
 
 
 def validated(probability: np.ndarray, labels: np.ndarray, trained: np.ndarray) -> dict[str, dict[str, Any]]:
-    """Finding → threshold, auroc, n, positives, from validation films only.
+    """Finding → threshold, sure, auroc, n, positives, from validation films only.
 
     probability: (N, 14). labels: int8 (N, 14). trained: (14,) bool, findings with enough training films. A finding with
     fewer than LEAST_VALIDATION positives or negatives is left out, which marks it untrained.
@@ -184,8 +211,10 @@ def validated(probability: np.ndarray, labels: np.ndarray, trained: np.ndarray) 
         p, positive = probability[counts[:, k], k], y[counts[:, k], k] == 1
         if not trained[k] or min(positive.sum(), (~positive).sum()) < LEAST_VALIDATION:
             continue
+        threshold = choose_threshold(p, positive)
         result[finding] = {
-            "threshold": choose_threshold(p, positive),
+            "threshold": threshold,
+            "sure": surely(p, positive, threshold),
             "auroc": round(auroc(p, positive), 4),
             "n": len(p),
             "positives": int(positive.sum()),

@@ -32,14 +32,19 @@ MOST_POSITIVE_WEIGHT = 8.0
 #: (negatives / positives) to this power, and small findings weigh no more than others, for a few hundred real films
 #: hold too few of them to be worth the noise. Compared on validation patients only (docs/synthesis.md).
 BODY_RATE, POSITIVE_POWER = 0.3, 0.5
+#: Weight of the places in the loss; how much a cell with a finding weighs; the share of a cell that counts as in it.
+PLACE_WEIGHT, PLACE_POSITIVE, LEAST_SHARE = 2.0, 6.0, 0.02
 #: Decay per step of the averaged weights, which are the ones that are kept.
 EMA = 0.98
 #: An epoch, after which a checkpoint is written, has at most this many films.
 EPOCH_FILMS = 4096
 
 
-def changed(x: Any, generator: Any) -> Any:
-    """Mild random changes of (B, 1, S, S) films in [-1, 1]: turn, zoom, shift, exposure, contrast, noise, blur."""
+def changed(x: Any, generator: Any, places: Any = None) -> tuple[Any, Any]:
+    """Mild random changes of (B, 1, S, S) films in [-1, 1]: turn, zoom, shift, exposure, contrast, noise, blur.
+
+    places: (B, 14, C, C) shares of coarse cells, turned and shifted with the films, or None. Returns: films and places.
+    """
     n = len(x)
 
     def uniform(low: float, high: float, *shape: int) -> Any:
@@ -52,12 +57,15 @@ def changed(x: Any, generator: Any) -> Any:
     theta[:, :, 2] = uniform(-0.08, 0.08, 2)
     grid = F.affine_grid(theta, list(x.shape), align_corners=False)
     x = F.grid_sample(x, grid, align_corners=False, padding_mode="border")
+    if places is not None:
+        coarse = F.affine_grid(theta, list(places.shape), align_corners=False)
+        places = F.grid_sample(places, coarse, align_corners=False)
     x = ((x + 1) / 2).clamp(1e-4, 1) ** torch.exp(uniform(-0.25, 0.25, 1, 1, 1)) * 2 - 1
     x = x * uniform(0.8, 1.2, 1, 1, 1) + uniform(-0.12, 0.12, 1, 1, 1)
     blurred = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     # an edited film is a little smoother inside its ROI; a judge must not take sharpness for health
     x = x + uniform(-0.4, 0.7, 1, 1, 1) * (blurred - x)
-    return x + uniform(0, 0.04, 1, 1, 1) * torch.randn(x.shape, generator=generator).to(x.device)
+    return x + uniform(0, 0.04, 1, 1, 1) * torch.randn(x.shape, generator=generator).to(x.device), places
 
 
 def train_judge(
@@ -74,6 +82,7 @@ def train_judge(
     rate: float | None = None,
     device: str = "auto",
     start: Judge | None = None,
+    places: np.ndarray | None = None,
     about: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Path:
@@ -88,6 +97,8 @@ def train_judge(
             is on both sides.
         minutes, epochs: the training ends at whichever comes first; at least one must be given.
         start: a judge of the same architecture to go on from; None starts from random (small) or ImageNet weights.
+        places: (N, 14, 8, 8) uint8, the share of each coarse cell of the film that each finding covers, in 1/255; only
+            architecture "small" learns from it.
         about: entries for config.json and the card: where the films come from.
 
     Raises: DataError when shapes disagree, one side is empty, or no finding has enough positives and negatives.
@@ -118,6 +129,7 @@ def train_judge(
     settings = {
         "arch": arch, "minutes": minutes, "epochs": epochs, "seed": seed, "batch": batch, "rate": rate,
         "start": start.revision if start else None, "ema": EMA, "body_rate": BODY_RATE if pretrained else 1.0,
+        "places": places is not None,
     }  # fmt: skip
     # a digest of every film would read them all twice; labels, sides and a sample of pixels tell two inputs apart
     sample = images[:: max(1, n // 64), ::7, ::7].tobytes().hex()
@@ -135,7 +147,7 @@ def train_judge(
     scale = torch.tensor([small.get(f, 1.0) * t for f, t in zip(FINDINGS, trained, strict=True)], dtype=torch.float32)
     held = np.flatnonzero(validation)
     while not run.ended(minutes, epochs):
-        run.epoch(images, target, counts, train, batch, weight, scale, minutes, epochs, progress)
+        run.epoch(images, target, counts, places, train, batch, weight, scale, minutes, epochs, progress)
         probability = run.predict(images[held])
         run.keep(validated(probability, labels[held], trained))
         run.save()
@@ -152,6 +164,14 @@ def train_judge(
         "seconds": round(run.seconds, 1), "loss": run.losses, "code_version": code_version(), "about": about or {},
     }  # fmt: skip
     return _write(folder, run.net, config)
+
+
+def _place_loss(where: Any, lies: Any, mask: Any) -> Any:
+    """Cross-entropy of (B, 14, C, C) cell logits; a cell with a finding weighs as much as PLACE_POSITIVE others."""
+    loss = F.binary_cross_entropy_with_logits(
+        where, (lies > LEAST_SHARE).float(), pos_weight=where.new_tensor(PLACE_POSITIVE), reduction="none"
+    )
+    return (loss.mean(dim=(2, 3)) * mask).sum() / mask.sum().clamp(min=1)
 
 
 def _groups(net: Any) -> list[dict[str, Any]]:
@@ -224,7 +244,8 @@ class _Run:
         return self.done > 0 and self.share(0.0, 0.0, minutes, epochs) >= 1
 
     def epoch(
-        self, images: np.ndarray, target: np.ndarray, counts: np.ndarray, train: np.ndarray, batch: int,
+        self, images: np.ndarray, target: np.ndarray, counts: np.ndarray, places: np.ndarray | None,
+        train: np.ndarray, batch: int,
         weight: Any, scale: Any, minutes: float | None, epochs: int | None, progress: Progress,
     ) -> None:  # fmt: skip
         """One pass over the training films, EPOCH_FILMS of them at most, cut short when the time is over."""
@@ -243,14 +264,18 @@ class _Run:
             for group in self.optimizer.param_groups:
                 group["lr"] = group["part"] * rate
             rows = order[first : first + batch]
-            x = changed(to_input(images[rows], self.size, self.device), generator)
+            lies = None if places is None else torch.from_numpy(places[rows]).to(self.device).float() / 255
+            x, lies = changed(to_input(images[rows], self.size, self.device), generator, lies)
             y = torch.from_numpy(target[rows]).to(self.device)
             mask = torch.from_numpy(counts[rows]).to(self.device) * scale
             with autocast(self.device), torch.random.fork_rng(devices=[]):
                 torch.manual_seed(int(rows[0]))  # dropout's draw, the same in a resumed training
-                logits = self.net(x.contiguous(memory_format=torch.channels_last))
+                x = x.contiguous(memory_format=torch.channels_last)
+                logits, where = (self.net(x), None) if lies is None else self.net.located(x)
             loss = F.binary_cross_entropy_with_logits(logits.float(), y, pos_weight=weight, reduction="none")
             loss = (loss * mask).sum() / mask.sum().clamp(min=1)
+            if where is not None:
+                loss = loss + PLACE_WEIGHT * _place_loss(where.float(), lies, mask)
             self.optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)

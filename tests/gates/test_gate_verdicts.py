@@ -24,6 +24,8 @@ OPACITY = FINDINGS.index("Lung Opacity")
 PNEUMONIA = FINDINGS.index("Pneumonia")
 FRACTURE = FINDINGS.index("Fracture")
 THRESHOLDS = np.full(14, 0.5, dtype=np.float32)
+#: Below 0.4 surely absent, from 0.6 on surely present.
+SURE = np.tile(np.float32([0.4, 0.6]), (14, 1))
 INSERT = {"Pleural Effusion": "insert"}
 DELETE = {"Pleural Effusion": "delete"}
 
@@ -43,7 +45,8 @@ def evidence(changes: dict[str, str], **known) -> Evidence:
     film = np.zeros((8, 8), np.uint8)
     given = {
         "source": film, "edited": film, "roi": film > 0, "before": vector(), "after": vector(),
-        "thresholds": THRESHOLDS, "masks_before": organs(), "masks_after": organs(), "small_roi": NOTHING,
+        "thresholds": THRESHOLDS, "sure": SURE, "masks_before": organs(), "masks_after": organs(),
+        "small_roi": NOTHING,
     }  # fmt: skip
     return Evidence(changes, **{**given, **known})
 
@@ -100,15 +103,26 @@ def test_both_changes_must_cross() -> None:
 
 def test_collateral_counts_others_and_not_relatives() -> None:
     before, after = vector(), vector(pneumonia=0.9, lung_opacity=0.9, no_finding=0.9, fracture=0.9)
-    assert collateral(before, after, THRESHOLDS, {"Pneumonia": "insert"}) == 1
-    assert collateral(before, after, THRESHOLDS, {"Lung Opacity": "insert"}) == 1
-    assert collateral(before, after, THRESHOLDS, {"Edema": "insert"}) == 2
-    thresholds = THRESHOLDS.copy()
-    thresholds[FRACTURE] = nan
-    assert collateral(before, after, thresholds, {"Pneumonia": "insert"}) == 0
-    changed = vector(pleural_effusion=0.9, fracture=0.9)
-    assert passed(judge_gate(before, changed, THRESHOLDS, INSERT))
-    assert not passed(judge_gate(before, changed, THRESHOLDS, INSERT, JudgeGate(collateral=0)))
+    assert collateral(before, after, SURE, {"Pneumonia": "insert"}) == 1
+    assert collateral(after, before, SURE, {"Pneumonia": "insert"}) == 1
+    assert collateral(before, after, SURE, {"Lung Opacity": "insert"}) == 1
+    assert collateral(before, after, SURE, {"Edema": "insert"}) == 2
+    unknown = SURE.copy()
+    unknown[FRACTURE] = nan
+    assert collateral(before, after, unknown, {"Pneumonia": "insert"}) == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [(0.39, 0.6, 1), (0.6, 0.39, 1), (0.4, 0.9, 0), (0.1, 0.59, 0), (0.6, 0.4, 0), (0.1, 0.39, 0), (0.7, 0.9, 0)],
+)
+def test_a_finding_changes_sides_only_where_the_judge_is_sure_twice(before, after, expected) -> None:
+    films = [vector(fracture=before), vector(fracture=after)]
+    assert collateral(*films, SURE, INSERT) == expected
+    rows = UntouchedGate().measures(evidence(INSERT, before=films[0], after=films[1]))
+    assert rows[0].value == expected
+    assert passed(rows) is (expected == 0)
+    assert passed(UntouchedGate(others=1).measures(evidence(INSERT, before=films[0], after=films[1])))
 
 
 def organs(size: int = 100) -> np.ndarray:
@@ -210,6 +224,8 @@ class BrightnessJudge:
 
     size = 32
     thresholds = THRESHOLDS
+    #: it sees all findings alike, so it is sure of none
+    sure = np.tile(np.float32([-1, 2]), (14, 1))
 
     def __init__(self) -> None:
         self.calls = 0
@@ -293,22 +309,23 @@ def test_passed_reads_one_gate_or_all() -> None:
 def test_other_findings_may_move_as_much_as_the_limit() -> None:
     before, after = vector(), vector(pleural_effusion=0.9, fracture=0.35, pneumonia=0.2)
     rows = UntouchedGate(movement=0.25).measures(evidence(INSERT, before=before, after=after))
-    assert rows[0].value == pytest.approx(0.25)
-    # 11 findings do not concern an effusion: all but itself, "No Finding" and its parent, if it has one
-    moved = np.abs(after - before)[[f not in ("Pleural Effusion", "No Finding") for f in FINDINGS]]
-    assert rows[1].value == pytest.approx(moved.mean())
+    assert rows[1].value == pytest.approx(0.25)
+    assert passed(rows)
     assert not passed(UntouchedGate(movement=0.2).measures(evidence(INSERT, before=before, after=after)))
-    # a fall counts as much as a rise, and a relative of the changed finding not at all
+    # a fall counts as much as a rise, a relative of the changed finding not at all, and without a limit nothing fails
     assert not passed(UntouchedGate(movement=0.2).measures(evidence(INSERT, before=after, after=before)))
+    assert passed(UntouchedGate().measures(evidence(INSERT, before=after, after=before)))
     opacity = evidence({"Pneumonia": "insert"}, after=vector(lung_opacity=0.9))
-    assert UntouchedGate().measures(opacity)[0].value == 0
+    assert [row.value for row in UntouchedGate().measures(opacity)] == [0, 0]
 
 
 def test_untouched_counts_no_finding_that_the_judge_does_not_know() -> None:
     thresholds = THRESHOLDS.copy()
     thresholds[FRACTURE] = nan
     after = vector(fracture=0.9)
-    assert UntouchedGate().measures(evidence(INSERT, after=after, thresholds=thresholds))[0].value == 0
+    sure = np.stack([thresholds, thresholds], axis=1)
+    rows = UntouchedGate().measures(evidence(INSERT, after=after, thresholds=thresholds, sure=sure))
+    assert [row.value for row in rows] == [0, 0]
     [row] = UntouchedGate().measures(evidence(INSERT, after=after, thresholds=np.full(14, nan)))
     assert row.passed is None
     assert "not checked" in row.measure
@@ -342,7 +359,7 @@ def test_thresholds_come_from_the_workspace_and_the_environment() -> None:
     assert by_name["untouched"].required
     assert by_name["judge"] == JudgeGate()
     assert list(by_name) == names() == ["judge", "anatomy", "outside", "sham", "untouched", "copy"]
-    for wrong, said in (({"anatomi": {}}, "anatomi"), ({"judge": {"colateral": 1}}, "colateral"),
+    for wrong, said in (({"anatomi": {}}, "anatomi"), ({"untouched": {"other": 1}}, "other"),
                         ({"anatomy": {"lung_dice": 2}}, "2")):  # fmt: skip
         with pytest.raises(SettingError, match=said):
             gates_of({"gates": wrong}, {})

@@ -74,6 +74,8 @@ class ToyJudge:
 
     size, revision = 64, "toy-judge"
     thresholds = np.full(len(FINDINGS), 0.5, np.float32)
+    #: it cannot tell one finding from another, so it is never sure of any
+    sure = np.tile(np.float32([-1, 2]), (len(FINDINGS), 1))
     trained = np.ones(len(FINDINGS), bool)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:

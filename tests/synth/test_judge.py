@@ -17,7 +17,7 @@ from cars.errors import Cancelled, DataError, MissingDependency, SettingError, W
 from cars.nets.judge import SIZES, build, to_input, torch
 from cars.schema import COLUMN_OF, FINDINGS
 from cars.synth import judge as judge_module
-from cars.synth.judge import Judge, auroc, choose_threshold, targets, train_judge_on_workspace, validated
+from cars.synth.judge import Judge, auroc, choose_threshold, surely, targets, train_judge_on_workspace, validated
 from cars.synth.judge_training import train_judge
 from cars.workspace import Workspace
 
@@ -74,6 +74,31 @@ def test_threshold_is_the_best_of_all_cuts(pairs: list[tuple[int, bool]]) -> Non
     assert youden(choose_threshold(probability, positive)) == pytest.approx(best)
 
 
+def test_where_a_judge_is_sure_by_hand() -> None:
+    # 20 films with and 20 without; one positive lies at 0.05 and one negative at 0.95: 95% leaves out just one of each
+    probability = np.concatenate([[0.05], np.linspace(0.4, 0.9, 19), np.linspace(0.1, 0.6, 19), [0.95]])
+    positive = np.arange(40) < 20
+    assert surely(probability, positive, 0.5) == pytest.approx((0.4, 0.6), abs=1e-6)
+    assert surely(probability, positive, 0.5)[1] > 0.6  # a negative film itself is not surely present
+    # a share of 100% leaves out none
+    assert surely(probability, positive, 0.5, 1.0) == pytest.approx((0.05, 0.95), abs=1e-6)
+    # well separated: both ends are the threshold
+    assert surely(np.array([0.1, 0.2, 0.8, 0.9]), np.array([False, False, True, True]), 0.5) == (0.5, 0.5)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=4, max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_a_judge_is_sure_of_the_wrong_side_at_most_once_in_twenty(pairs: list[tuple[int, bool]]) -> None:
+    probability, positive = np.array([p / 20 for p, _ in pairs]), np.array([y for _, y in pairs])
+    if positive.all() or not positive.any() or len(set(probability)) < 2:
+        return
+    threshold = choose_threshold(probability, positive)
+    low, high = surely(probability, positive, threshold)
+    assert low <= threshold <= high
+    assert (probability[positive] < low).mean() <= 0.05
+    assert (probability[~positive] >= high).mean() <= 0.05 or high == threshold
+
+
 @given(st.integers(0, 1000))
 @settings(max_examples=30, deadline=None)
 def test_auroc_is_sklearns(seed: int) -> None:
@@ -91,7 +116,8 @@ def test_findings_with_too_few_validation_films_are_left_out() -> None:
     assert list(result) == ["Pleural Effusion"]
     assert result["Pleural Effusion"] == {
         "threshold": pytest.approx((probability[19, 0] + probability[20, 0]) / 2),
-        "auroc": 1.0, "n": 40, "positives": 20,
+        "sure": pytest.approx((probability[19, 0] + probability[20, 0]) / 2 * np.ones(2)), "auroc": 1.0, "n": 40,
+        "positives": 20,
     }  # fmt: skip
     assert validated(probability, labels, np.zeros(14, dtype=bool)) == {}
 

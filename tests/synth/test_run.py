@@ -33,11 +33,11 @@ def test_writes_edits_gates_and_films(planned):
     assert told["requested"] == told["edited"] == 10
     assert told["passed"] == 10
     assert told["by_finding"] == {"Pneumothorax": {"insert": [5, 5]}, "Pleural Effusion": {"delete": [5, 5]}}
-    # "untouched" is not required and these films have no vectors, so these two decide nothing
-    assert told["by_gate"] == {gate: [10, 10] for gate in ("judge", "anatomy", "outside", "sham")}
+    # these films have no vectors, so "copy" decides nothing
+    assert told["by_gate"] == {gate: [10, 10] for gate in ("judge", "anatomy", "outside", "sham", "untouched")}
     gates = workspace.read("gates")
     assert gates.groupby("edit_id")["gate"].nunique().eq(6).all()
-    assert gates.loc[gates["gate"].isin(["untouched", "copy"]), "passed"].isna().all()
+    assert gates.loc[gates["gate"] == "copy", "passed"].isna().all()
     assert gates.loc[gates["gate"] == "copy", "measure"].str.endswith("not checked").all()
     edits = workspace.read("edits")
     films = workspace.read("films").set_index("dicom_id")
@@ -80,7 +80,7 @@ def test_other_thresholds_gate_the_same_films_again(planned):
     workspace, plan_id = planned
     synth(workspace, SETTINGS)
     before, measured = workspace.read("edits"), workspace.read("gates")
-    set_thresholds(workspace, "[gates.untouched]\nrequired = true\nmovement = 0.01\n")
+    set_thresholds(workspace, "[gates.untouched]\nmovement = 0.01\n")
     generator = ToyGenerator()
     told = synth(workspace, replace(SETTINGS, generator=generator))
     assert generator.calls == 0
