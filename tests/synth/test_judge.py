@@ -18,7 +18,7 @@ from cars.nets.judge import SIZES, build, to_input, torch
 from cars.schema import COLUMN_OF, FINDINGS
 from cars.synth import judge as judge_module
 from cars.synth.judge import Judge, auroc, choose_threshold, surely, targets, train_judge_on_workspace, validated
-from cars.synth.judge_training import train_judge
+from cars.synth.judge_training import changed, train_judge
 from cars.workspace import Workspace
 
 EFFUSION, LESION = FINDINGS.index("Pleural Effusion"), FINDINGS.index("Lung Lesion")
@@ -200,6 +200,32 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path) -> 
     assert len(a["loss"]) == 3
     assert a["weights_sha256"] == b["weights_sha256"]
     assert not (broken / "checkpoint.pt").exists()
+
+
+def test_places_teach_where_a_finding_lies(tmp_path: Path) -> None:
+    images, labels, validation = films()
+    places = np.zeros((len(images), 14, 8, 8), np.uint8)
+    # the bar covers rows 44–55 and columns 10–29 of 64: all of cell rows 6 and half of 5, columns 1 to 3 in parts
+    places[labels[:, EFFUSION] == 1, EFFUSION, 5:7, 1:4] = 200
+    judge = Judge.load(train_judge(images, labels, validation, tmp_path, epochs=6, batch=8, device="cpu", places=places))
+    ill = films(seed=1)[0][films(seed=1)[1][:, EFFUSION] == 1]
+    with torch.inference_mode():
+        where = judge.net.located(to_input(ill, judge.size))[1][:, EFFUSION].mean(dim=0).numpy()
+    row, column = np.unravel_index(where.argmax(), where.shape)
+    assert row in (5, 6)
+    assert column in (1, 2, 3)
+    assert where[5:7, 1:4].mean() > where[:4].mean() + 1
+    assert judge.config["settings"]["places"] is True
+
+
+def test_places_turn_and_shift_with_their_films() -> None:
+    film = torch.full((40, 1, 64, 64), -1.0)
+    film[:, :, 24:40, 24:40] = 1
+    places = torch.nn.functional.avg_pool2d((film + 1) / 2, 8)
+    moved, places = changed(film, torch.Generator().manual_seed(0), places)
+    bright = torch.nn.functional.avg_pool2d((moved > 0).float(), 8)
+    assert (bright - places).abs().mean() < 0.03
+    assert (bright - bright.roll(1, 0)).abs().mean() > 0.02  # they did move, each its own way
 
 
 def test_a_complete_folder_is_not_trained_again(trained: Path) -> None:
