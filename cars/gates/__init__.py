@@ -28,6 +28,9 @@ from ..registry import Registry
 from ..schema import FINDINGS, HIERARCHY
 
 GATES = Registry("gate", "cars.gates")
+#: Findings with one look: pneumonia is consolidation with a cause that no film shows, so a film that gains or loses one
+#: may gain or lose the other. An edit of either concerns both.
+ALIKE: tuple[frozenset[str], ...] = (frozenset({"Consolidation", "Pneumonia"}),)
 
 
 @dataclass(frozen=True)
@@ -162,10 +165,12 @@ def step_below(threshold: float) -> float:
 def unconcerned(changes: Mapping[str, str], thresholds: np.ndarray) -> np.ndarray:
     """(14,) bool: the findings that the judge judges and that an edit does not concern.
 
-    It concerns the changed findings, their parents and children in CheXpert's hierarchy, siblings' common parent
-    included, and "No Finding".
+    It concerns the changed findings, those that look alike (ALIKE), their parents and children in CheXpert's hierarchy,
+    siblings' common parent included, and "No Finding".
     """
     concerned = set(changes) | {"No Finding"}
+    for alike in ALIKE:
+        concerned |= alike if alike & set(changes) else set()
     for parent, children in HIERARCHY.items():
         if parent in changes:
             concerned |= set(children)
@@ -187,6 +192,7 @@ def collateral(before: np.ndarray, after: np.ndarray, sure: np.ndarray, changes:
 
 
 __all__ = [
+    "ALIKE",
     "GATES",
     "Evidence",
     "Gate",

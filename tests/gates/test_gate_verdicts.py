@@ -107,6 +107,8 @@ def test_collateral_counts_others_and_not_relatives() -> None:
     assert collateral(after, before, SURE, {"Pneumonia": "insert"}) == 1
     assert collateral(before, after, SURE, {"Lung Opacity": "insert"}) == 1
     assert collateral(before, after, SURE, {"Edema": "insert"}) == 2
+    # pneumonia looks like consolidation, so an edit of one concerns the other; it is no relative of any third
+    assert collateral(before, after, SURE, {"Consolidation": "insert"}) == 1
     unknown = SURE.copy()
     unknown[FRACTURE] = nan
     assert collateral(before, after, unknown, {"Pneumonia": "insert"}) == 0
