@@ -207,7 +207,8 @@ def test_places_teach_where_a_finding_lies(tmp_path: Path) -> None:
     places = np.zeros((len(images), 14, 8, 8), np.uint8)
     # the bar covers rows 44–55 and columns 10–29 of 64: all of cell rows 6 and half of 5, columns 1 to 3 in parts
     places[labels[:, EFFUSION] == 1, EFFUSION, 5:7, 1:4] = 200
-    judge = Judge.load(train_judge(images, labels, validation, tmp_path, epochs=6, batch=8, device="cpu", places=places))
+    options = {"epochs": 6, "batch": 8, "device": "cpu", "places": places}
+    judge = Judge.load(train_judge(images, labels, validation, tmp_path, **options))
     ill = films(seed=1)[0][films(seed=1)[1][:, EFFUSION] == 1]
     with torch.inference_mode():
         where = judge.net.located(to_input(ill, judge.size))[1][:, EFFUSION].mean(dim=0).numpy()
