@@ -1,8 +1,8 @@
 """From an original film and a wanted change to an edited film, its sham and its gates.
 
 A film is outlined at 128 px, its ROI drawn there, the edit made at the generator's size, and its difference carried
-back to the original. In mode "auto" the film is inverted first; where the judge is not convinced the ROI is inpainted,
-with one seed after the other. Every attempt has its sham, and the sham that convinces the judge most is the one that is
+back to the original. In mode "auto" the film is inverted first; where the judge is not convinced, or sees another finding
+come or go, the ROI is inpainted, with one seed after the other. Every attempt has its sham, and the sham that convinces the judge most is the one that is
 gated: an edit may not win by trying more often than its sham.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, SettingError
-from ..gates import Gate, Measure, passed
+from ..gates import Gate, Measure, collateral, passed
 from ..generators import MODES, EditRequest, EditResult, composite, modes_of
 from ..imaging import Placement, square
 from ..schema import ABSENT, FINDINGS, NOT_MENTIONED, PRESENT, after_edit
@@ -110,6 +110,13 @@ class _Try:
     seen_sham: np.ndarray
     margin: float
     sham_margin: float
+    #: how many findings change sides that the edit does not concern
+    others: int
+
+    @property
+    def clean(self) -> bool:
+        """Whether the judge sees the changes and no other."""
+        return self.margin >= 0 and self.others == 0
 
 
 def local_vectors(labels: dict[str, int], changes: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
@@ -161,6 +168,8 @@ class _Work:
         self.small_roi = small_roi if small_roi.any() else fitted(roi.astype(np.float32), size) > 0
         self.roi = Placement(height, width, SEGMENT_SIZE).to_original(roi)
         self.tries: list[_Try] = []
+        #: (14,), what the judge says of the source
+        self.before = np.full(len(FINDINGS), np.nan)
         self._weights: dict[float, np.ndarray] = {}
 
     def request(self, mode: str, seed: int, settings: SynthSettings) -> EditRequest:
@@ -183,8 +192,9 @@ class _Work:
 
     @property
     def best(self) -> _Try:
-        """The first attempt that convinced the judge, else the one that came nearest."""
-        return next((t for t in self.tries if t.margin >= 0), max(self.tries, key=lambda t: t.margin))
+        """The first attempt with which the judge sees the changes and no other; else the first with which it sees the
+        changes; else the one that came nearest."""
+        return max(self.tries, key=lambda t: (t.clean, t.margin >= 0, 0 if t.margin >= 0 else t.margin))
 
     @property
     def worst(self) -> _Try:
@@ -238,8 +248,10 @@ def edit_films(sources: Sequence[Source], models: Models, settings: SynthSetting
             work[n] = _Work(source, masks, roi, models.generator.size)
         except DataError as error:
             outcomes[n].error = error.message
+    for w, p in zip(work.values(), probabilities(models.judge, [w.source.film for w in work.values()], fitting)):
+        w.before = p
     for k in range(len(attempts(settings, 0, modes_of(models.generator)))):
-        pending = [w for w in work.values() if not any(t.margin >= 0 for t in w.tries)]
+        pending = [w for w in work.values() if not any(t.clean for t in w.tries)]
         _attempt(pending, k, models, settings)
     gated = []
     # a segmenter that looks sources up outlines edits by another network, and like is compared with like
@@ -252,7 +264,7 @@ def edit_films(sources: Sequence[Source], models: Models, settings: SynthSetting
         gated.append(
             Edited(
                 w.source.film, best.edited, w.roi, w.source.changes, worst.sham, best.drift, w.source.subject_id,
-                w.masks if same else None, best.seen, worst.seen_sham,
+                w.masks if same else None, best.seen, worst.seen_sham, w.before,
             )
         )  # fmt: skip
     measured = run_gates(gated, models.judge, models.segmenter, models.gates, models.neighbours, fitting)
@@ -344,7 +356,8 @@ def _attempt(pending: list[_Work], number: int, models: Models, settings: SynthS
     for n, (w, request) in enumerate(zip(pending, requests)):
         (edited, sham), (p, p_sham) = films[2 * n : 2 * n + 2], seen[2 * n : 2 * n + 2]
         beyond = [margin(each, models.judge.thresholds, w.source.changes) for each in (p, p_sham)]
-        w.tries.append(_Try(request, edited, sham, results[2 * n].drift, p, p_sham, *beyond))
+        others = collateral(w.before, p, np.asarray(models.judge.sure), w.source.changes)
+        w.tries.append(_Try(request, edited, sham, results[2 * n].drift, p, p_sham, *beyond, others))
 
 
 def _edit(models: Models, requests: list[EditRequest], batch: int) -> list[EditResult]:

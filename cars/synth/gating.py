@@ -33,8 +33,8 @@ class Edited:
     changes: finding → "insert" or "delete". roi: (H, W) bool. sham: the film of the sham edit, or None when there is
     none. drift: mean absolute change outside the ROI before paste-back, in grey levels; NaN when unknown.
     subject_id: whose film it is; another patient's films must not be copied.
-    masks: (3, S, S) bool, the source's outlines at the segmenter's size; seen, seen_sham: (14,), the judge's
-    probabilities of edit and sham. Where they are None, `run_gates` finds out.
+    masks: (3, S, S) bool, the source's outlines at the segmenter's size; seen, seen_sham, seen_before: (14,), the
+    judge's probabilities of edit, sham and source. Where they are None, `run_gates` finds out.
     """
 
     source: np.ndarray
@@ -47,6 +47,7 @@ class Edited:
     masks: np.ndarray | None = None
     seen: np.ndarray | None = None
     seen_sham: np.ndarray | None = None
+    seen_before: np.ndarray | None = None
 
 
 class Neighbours:
@@ -144,14 +145,15 @@ def _seen(
     edits: Sequence[Edited], judge: Any, fitting: Fitting
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray | None]]:
     """The judge's probabilities of sources, edits and shams (None where there is no sham)."""
-    known = {(k, name): getattr(edit, name) for k, edit in enumerate(edits) for name in ("seen", "seen_sham")}
-    films = {(k, "source"): edit.source for k, edit in enumerate(edits)}
+    names = ("seen_before", "seen", "seen_sham")
+    known = {(k, name): getattr(edit, name) for k, edit in enumerate(edits) for name in names}
+    films = {(k, "seen_before"): edit.source for k, edit in enumerate(edits) if edit.seen_before is None}
     films |= {(k, "seen"): edit.edited for k, edit in enumerate(edits) if edit.seen is None}
     films |= {
         (k, "seen_sham"): edit.sham for k, edit in enumerate(edits) if edit.seen_sham is None and edit.sham is not None
     }
     known |= dict(zip(films, probabilities(judge, list(films.values()), fitting)))
-    before, after, shams = ([known[k, name] for k in range(len(edits))] for name in ("source", "seen", "seen_sham"))
+    before, after, shams = ([known[k, name] for k in range(len(edits))] for name in names)
     return before, after, shams
 
 
