@@ -1,9 +1,9 @@
 """From an original film and a wanted change to an edited film, its sham and its gates.
 
 A film is outlined at 128 px, its ROI drawn there, the edit made at the generator's size, and its difference carried
-back to the original. In mode "auto" the film is inverted first; where the judge is not convinced, or sees another finding
-come or go, the ROI is inpainted, with one seed after the other. Every attempt has its sham, and the sham that convinces the judge most is the one that is
-gated: an edit may not win by trying more often than its sham.
+back to the original. In mode "auto" the film is inverted first; where the judge is not convinced, or sees another
+finding come or go, the ROI is inpainted, with one seed after the other. Every attempt has its sham, and the sham that
+convinces the judge most is the one that is gated: an edit may not win by trying more often than its sham.
 """
 
 from __future__ import annotations
