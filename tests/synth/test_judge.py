@@ -368,7 +368,7 @@ def test_the_packaged_judge_tells_phantom_findings_apart() -> None:
     """On the same patients with and without each finding, gross ones must score higher; films no training saw."""
     judge = Judge.load(device="cpu")
     assert judge.trained.all()
-    assert (judge.folder / "model.safetensors").stat().st_size < 1_000_000
+    assert (judge.folder / "model.safetensors").stat().st_size < 2_000_000
     rng = np.random.default_rng(12345)
     for finding in ("Cardiomegaly", "Edema", "Pleural Effusion", "Pneumothorax", "Consolidation"):
         pairs = []
