@@ -90,13 +90,21 @@ VERBS: dict[str, Verb] = {
         ),
         Verb(
             "finetune", "cars.evaluate", "finetune", "FinetuneSettings",
-            "Fine-tune backbones on several training arms at equal optimiser steps.",
-            ("cars finetune --backbones densenet121,resnet50 --arms real,real+cars --workspace ws",),
+            "Fine-tune backbones on several training arms, each with several seeds.",
+            (
+                "cars finetune --backbones all --arms all --workspace ws",
+                "cars finetune --config experiment.toml --workspace ws",
+            ),
         ),
         Verb(
             "report", "cars.evaluate", "report", "ReportSettings",
             "Score the fine-tuned units on untouched test patients, with intervals.",
             ("cars report --workspace ws --json",),
+        ),
+        Verb(
+            "export-models", "cars.evaluate", "export_models", "ExportModelsSettings",
+            "Write fine-tuned units as folders that timm loads, with temperature, thresholds and a card.",
+            ("cars export-models --workspace ws", "cars export-models --backbone densenet121 --arm real+cars --seed 0"),
         ),
         Verb(
             "export", "cars.export", "export", "ExportSettings",

@@ -1,7 +1,8 @@
 """Fine-tune backbones on several training arms and compare them on untouched test patients.
 
-`finetune` trains, `report` scores. For pages: `runs`, `score_table`, `gain_table`, `slice_table`, `reliability`,
-`sentences`. The recipe, and what its numbers can and cannot say: docs/science-evaluation.md.
+`finetune` trains, `report` scores, `export_models` writes what was trained for timm. For pages: `runs`,
+`grid_progress`, `score_table`, `gain_table`, `slice_table`, `reliability`, `sentences`. The recipe, and what its numbers can
+and cannot say: docs/science-evaluation.md.
 
 Tables (`run` is a hash of the run's units, `unit` of everything that one training learned from):
     experiments  run name completed backbones arms (JSON lists) seeds size steps label_prompted missing_controls
@@ -16,6 +17,7 @@ Tables (`run` is a hash of the run's units, `unit` of everything that one traini
     gains        see scores.score: run backbone arm finding metric calibrated value low high p p_holm verdict …
 """
 
+from .export_models import export_models
 from .finetune import finetune
 from .grid import grid_progress
 from .report import gain_table, reliability, report, score_table, sentences, slice_table
@@ -25,6 +27,7 @@ from .settings import (
     BACKBONE_GROUPS,
     DEFAULT_ARMS,
     SEVEN,
+    ExportModelsSettings,
     FinetuneSettings,
     ReportSettings,
     cannot_conclude,
@@ -37,9 +40,11 @@ __all__ = [
     "BACKBONE_GROUPS",
     "DEFAULT_ARMS",
     "SEVEN",
+    "ExportModelsSettings",
     "FinetuneSettings",
     "ReportSettings",
     "cannot_conclude",
+    "export_models",
     "finetune",
     "gain_table",
     "grid_progress",
