@@ -1,8 +1,8 @@
 """Fine-tune backbones on several training arms and compare them on untouched test patients.
 
 `finetune` trains, `report` scores, `export_models` writes what was trained for timm. For pages: `runs`,
-`grid_progress`, `score_table`, `gain_table`, `slice_table`, `reliability`, `sentences`. The recipe, and what its numbers can
-and cannot say: docs/science-evaluation.md.
+`grid_progress`, `score_table`, `gain_table`, `slice_table`, `reliability`, `sentences`. The recipe, and what its
+numbers can and cannot say: docs/science-evaluation.md.
 
 Tables (`run` is a hash of the run's units, `unit` of everything that one training learned from):
     experiments  run name completed backbones arms (JSON lists) seeds size steps label_prompted missing_controls
