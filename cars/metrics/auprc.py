@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base import cumulative, metric
+from ._base import metric, sorted_by
 
 
 @metric(
@@ -22,10 +22,7 @@ def auprc(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarr
     Chance level is the prevalence, so compare it within one finding and one test set. NaN without a positive, and
     without a negative, where every ranking would score 1.
     """
-    positives, everything = cumulative(y_true, prob, weights)
-    total, negatives = positives[:, -1], everything[:, -1] - positives[:, -1]
-    gained = np.diff(positives, axis=1, prepend=0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        precision = np.where(everything > 0, positives / everything, 0.0)
-        area = (gained * precision).sum(axis=1) / total
-    return np.where((total > 0) & (negatives > 0), area, np.nan)
+    from . import _kernels
+
+    order, last = sorted_by(prob, highest_first=True)
+    return _kernels.auprc(order, last, y_true[order], weights)

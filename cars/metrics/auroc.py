@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._base import cumulative, metric
+from ._base import metric, sorted_by
 
 
 @metric(
@@ -20,13 +20,7 @@ def auroc(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarr
 
     NaN without a positive or without a negative.
     """
-    positives, everything = cumulative(y_true, prob, weights)
-    negatives = everything - positives
-    gained = np.diff(positives, axis=1, prepend=0.0)
-    total_positive, total_negative = positives[:, -1], negatives[:, -1]
-    # at each distinct probability: its positives beat every negative below it, and half of those that tie
-    tied = np.diff(negatives, axis=1, prepend=0.0)
-    below = total_negative[:, None] - negatives
-    with np.errstate(invalid="ignore", divide="ignore"):
-        area = (gained * (below + tied / 2)).sum(axis=1) / (total_positive * total_negative)
-    return np.where((total_positive > 0) & (total_negative > 0), area, np.nan)
+    from . import _kernels
+
+    order, last = sorted_by(prob, highest_first=False)
+    return _kernels.auroc(order, last, y_true[order], weights)

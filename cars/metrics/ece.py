@@ -1,19 +1,13 @@
-"""ECE: expected calibration error of one finding's probabilities."""
+"""ECE: expected calibration error of one finding's probabilities, over bins of equal width."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from ._base import metric
+from ._bins import absolute_error, bin_of, equal_width
 
-#: Equal-width bins of [0, 1]; 15 as in Guo et al. 2017.
-BINS = 15
-
-
-def bin_of(prob: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """The bin of each probability: [0, 1/bins), …, [1 − 1/bins, 1]; int (N,)."""
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    return np.clip(np.searchsorted(edges, prob, side="right") - 1, 0, bins - 1)
+__all__ = ["bin_of", "ece"]
 
 
 @metric(
@@ -28,10 +22,6 @@ def ece(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray
     """Σ over 15 equal-width bins of (share of films) · |observed frequency − mean probability| of the finding.
 
     The binary form: the probability of the finding itself is binned, not the confidence in the likelier answer. It is
-    biased upwards on few films, so compare it at equal n. NaN without a film.
+    biased upwards on few films, so compare it at equal n, or take `ece_debiased`. NaN without a film.
     """
-    members = np.eye(BINS)[bin_of(prob)]  # (N, bins)
-    observed = weights @ (members * y_true[:, None])
-    predicted = weights @ (members * prob[:, None])
-    with np.errstate(invalid="ignore"):
-        return np.abs(observed - predicted).sum(axis=1) / weights.sum(axis=1)
+    return absolute_error(equal_width([np.ones_like(prob), y_true, prob], prob, weights))

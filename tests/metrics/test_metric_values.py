@@ -1,4 +1,4 @@
-"""Each metric against a case worked by hand and against scikit-learn or NumPy, on made-up cases with many ties."""
+"""Ranking and proper scores against cases worked by hand and scikit-learn, on made-up cases with many ties."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_brier_and_nll_by_hand():
 # Against the reference library -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cases())
 def test_rank_metrics_equal_scikit_learn(case):
     y, prob, _ = case
@@ -81,7 +81,7 @@ def test_rank_metrics_equal_scikit_learn(case):
     assert auroc(y, prob) == pytest.approx(reference.roc_auc_score(y, prob), abs=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(cases())
 def test_proper_scores_equal_scikit_learn(case):
     y, prob, _ = case
@@ -89,7 +89,7 @@ def test_proper_scores_equal_scikit_learn(case):
     assert nll(y, prob) == pytest.approx(reference.log_loss(y, prob, labels=[0, 1]), abs=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(cases())
 def test_ece_equals_a_sum_over_numpy_histograms(case):
     y, prob, _ = case
@@ -97,21 +97,72 @@ def test_ece_equals_a_sum_over_numpy_histograms(case):
     assert ece(y, prob) == pytest.approx(np.abs(positives - expected).sum() / len(y), abs=1e-9)
 
 
-@settings(max_examples=150, deadline=None)
-@given(cases())
-@pytest.mark.parametrize("name", ["auprc", "auroc", "ece", "brier", "nll"])
-def test_a_weight_counts_a_film_that_often(name, case):
+@settings(max_examples=60, deadline=None)
+@given(cases(), st.sampled_from(METRICS.names()))
+def test_a_weight_counts_a_film_that_often(case, name):
     y, prob, weights = case
     metric = METRICS.get(name)
     many_y, many_prob = repeated(y, prob, weights)
     once = metric(many_y, many_prob)
-    np.testing.assert_allclose(metric(y, prob, np.stack([weights, weights])), [once, once], atol=1e-9)
+    for form in (weights, weights.astype(np.uint8)):
+        np.testing.assert_allclose(metric(y, prob, np.stack([form, form])), [once, once], atol=1e-8)
+
+
+@settings(max_examples=50, deadline=None)
+@given(cases())
+def test_weighted_rank_metrics_equal_scikit_learn(case):
+    y, prob, weights = case
+    if not (weights[y == 1].any() and weights[y == 0].any()):
+        return
+    rows = weights[None]
+    assert auprc(y, prob, rows)[0] == pytest.approx(
+        reference.average_precision_score(y, prob, sample_weight=weights), abs=1e-9
+    )
+    assert auroc(y, prob, rows)[0] == pytest.approx(reference.roc_auc_score(y, prob, sample_weight=weights), abs=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cases())
+def test_sensitivity_at_90_is_on_scikit_learns_roc_curve(case):
+    y, prob, weights = case
+    if not (weights[y == 1].any() and weights[y == 0].any()):
+        return
+    fpr, tpr, _ = reference.roc_curve(y, prob, sample_weight=weights, drop_intermediate=False)
+    # the top of a step that stands at 0.1, else straight between the points on either side
+    at = np.flatnonzero(fpr <= 0.1 + 1e-9)[-1]
+    after = min(at + 1, len(fpr) - 1)
+    share = max(0.0, 0.1 - fpr[at]) / (fpr[after] - fpr[at]) if after > at else 0.0
+    expected = tpr[at] + share * (tpr[after] - tpr[at])
+    assert METRICS.get("sensitivity_at_90")(y, prob, weights[None])[0] == pytest.approx(expected, abs=1e-7)
+
+
+def test_sensitivity_at_90_by_hand():
+    # ten negatives, so a false positive rate of 0.1 is one of them: .95 is hit before it and .6 after it, at the same rate
+    y = [1, 0, 1, 1] + [0] * 9
+    prob = [0.95, 0.7, 0.6, 0.05] + [0.1] * 9
+    assert METRICS.get("sensitivity_at_90")(y, prob) == pytest.approx(2 / 3)
+    # five negatives: the curve goes from (0, 1/2) to (1/5, 1/2) to (1/5, 1): halfway along the flat piece
+    assert METRICS.get("sensitivity_at_90")([1, 0, 1, 0, 0, 0, 0], [0.9, 0.8, 0.7, 0, 0, 0, 0]) == pytest.approx(0.5)
+    # one run of ties holds both classes: straight up the diagonal of it
+    assert METRICS.get("sensitivity_at_90")([1, 0], [0.5, 0.5]) == pytest.approx(0.1)
+
+
+def test_sensitivity_and_specificity_by_hand():
+    y, prob = [1, 1, 1, 0, 0], [0.9, 0.5, 0.2, 0.5, 0.1]
+    assert METRICS.get("sensitivity")(y, prob, threshold=0.5) == pytest.approx(2 / 3), "on the threshold is positive"
+    assert METRICS.get("specificity")(y, prob, threshold=0.5) == pytest.approx(1 / 2)
+    assert METRICS.get("sensitivity")(y, prob, threshold=0.95) == 0.0
+    assert math.isnan(METRICS.get("sensitivity")(y, prob, threshold=float("nan")))
+    assert math.isnan(METRICS.get("sensitivity")([0, 0], [0.1, 0.9]))
+    assert math.isnan(METRICS.get("specificity")([1, 1], [0.1, 0.9]))
 
 
 # What is undefined -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["auprc", "auroc"])
+@pytest.mark.parametrize(
+    "name", ["auprc", "auroc", "sensitivity_at_90", "calibration_slope", "calibration_intercept"]
+)
 @pytest.mark.parametrize("y", [[0, 0, 0], [1, 1, 1], []])
 def test_one_class_alone_is_undefined_not_zero(name, y):
     with warnings.catch_warnings():
