@@ -4,15 +4,25 @@ Films of one patient are alike, so whole patients are drawn, with replacement, a
 (the cluster bootstrap: Field and Welsh, Bootstrapping clustered data, JRSS B 2007). A resample is a row of film weights
 that depends only on the patients and the seed: every backbone and arm is scored on the same resamples, so a difference
 between two of them is paired. Intervals are percentile intervals (Efron and Tibshirani 1993, chapter 13).
+
+Training again with another seed moves a score too. Where a unit was trained with several seeds, the mean over seeds is
+the score, and `seed_noise` adds to its resamples what the mean could have been with other seeds.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..errors import SettingError
+
+#: Weights × films of one chunk of resamples, to bound the memory of a metric.
+_CHUNK = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -26,8 +36,21 @@ class Interval:
     undefined: int
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How exactly a mean over seeds is known: standard errors from the patients and from the seeds, and together.
+
+    seeds is NaN with one seed, and `total` then holds the patients' share only. df: Satterthwaite's degrees of freedom.
+    """
+
+    total: float
+    patients: float
+    seeds: float
+    df: float
+
+
 def patient_weights(subjects: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """How often each film counts in each resample: float64 (resamples, films), whole numbers.
+    """How often each film counts in each resample: (resamples, films), uint8 (float64 past 255, which no draw reaches).
 
     Args:
         subjects: (films,) the patient of each film.
@@ -37,18 +60,81 @@ def patient_weights(subjects: np.ndarray, resamples: int, seed: int) -> np.ndarr
     patients, of_film = np.unique(np.asarray(subjects, dtype=str), return_inverse=True)
     rng = np.random.default_rng(seed)
     n = len(patients)
-    draws = rng.multinomial(n, np.full(n, 1 / n), size=resamples) if n else np.zeros((resamples, 0))
-    return draws[:, of_film].astype(np.float64)
+    draws = rng.multinomial(n, np.full(n, 1 / n), size=resamples) if n else np.zeros((resamples, 0), dtype=np.int64)
+    small = draws.max(initial=0) <= np.iinfo(np.uint8).max
+    return draws.astype(np.uint8 if small else np.float64)[:, of_film]
 
 
-def seed_weights(seeds: int, resamples: int, seed: int) -> np.ndarray:
-    """The share of each training seed in each resample: (resamples, seeds), rows sum to 1.
+def resample(
+    metric: Callable[..., Any], y: np.ndarray, p: np.ndarray, weights: np.ndarray, **options: Any
+) -> tuple[float, np.ndarray]:
+    """A metric's value, and its value under each row of weights (R, N): (R,). options go to the metric."""
+    rows = max(1, _CHUNK // max(1, len(y)))
+    parts = [metric(y, p, weights[start : start + rows], **options) for start in range(0, len(weights), rows)]
+    return metric(y, p, **options), np.concatenate(parts) if parts else np.empty(0)
 
-    Training again with another seed moves a score too, so the seeds are drawn with replacement beside the patients.
-    With one seed there is nothing to draw and the interval holds the patients' share only.
+
+def in_threads(tasks: Sequence[Callable[[], Any]], workers: int | None = None) -> list[Any]:
+    """The results of the tasks, in order, on as many threads as there are cores: the metrics' loops need no lock."""
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = workers or mine
+    if count == 1 or len(tasks) < 2:
+        return [task() for task in tasks]
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(lambda task: task(), tasks))
+
+
+def pooled_deviation(by_seed: Sequence[np.ndarray]) -> tuple[float, int]:
+    """(standard deviation between seeds, its degrees of freedom), pooled over groups of values (seeds,) each.
+
+    A group is one backbone. Three seeds say little about their own spread; pooled, seven backbones say enough. It takes
+    for granted that training noise is about as large in one backbone as in the next (as analysis of variance does).
+    A group with a value missing, or of one seed, says nothing. (NaN, 0) where none says anything.
     """
-    rng = np.random.default_rng([seed, 1])
-    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+    groups = [np.asarray(g, dtype=np.float64) for g in by_seed]
+    groups = [g for g in groups if len(g) > 1 and np.isfinite(g).all()]
+    df = sum(len(g) - 1 for g in groups)
+    if not df:
+        return float("nan"), 0
+    return float(np.sqrt(sum(((g - g.mean()) ** 2).sum() for g in groups) / df)), df
+
+
+def seed_noise(deviation: float, df: int, seeds: int, resamples: int, seed: int) -> np.ndarray:
+    """What other training seeds would add to a mean over `seeds` of them: draws (resamples,).
+
+    t(df) · deviation / √seeds, independent of the patients: with few seeds the deviation itself is uncertain, and
+    Student's t has the tails for that. Resampling three seeds instead would give intervals that end at the worst and
+    best of the three. Zeros with one seed, where nothing can be known of it.
+    """
+    if seeds < 2 or not df or not np.isfinite(deviation):
+        return np.zeros(resamples)
+    return np.random.default_rng([seed, 1]).standard_t(df, resamples) * deviation / np.sqrt(seeds)
+
+
+def spread(resampled: np.ndarray, deviation: float, df: int, seeds: int, patients: int) -> Spread:
+    """Standard errors of a mean over seeds, from its resamples over patients (R,) and the deviation between seeds."""
+    defined = resampled[~np.isnan(resampled)]
+    of_patients = float(np.std(defined, ddof=1)) if len(defined) > 1 else float("nan")
+    if seeds < 2 or not df or not np.isfinite(deviation):
+        return Spread(of_patients, of_patients, float("nan"), float(max(patients - 1, 1)))
+    of_seeds = deviation / np.sqrt(seeds)
+    variance = of_patients**2 + of_seeds**2
+    parts = of_patients**4 / max(patients - 1, 1) + of_seeds**4 / df
+    freedom = variance**2 / parts if parts > 0 else float(max(patients - 1, 1))
+    return Spread(float(np.sqrt(variance)), of_patients, float(of_seeds), float(freedom))
+
+
+def smallest_effect(spread: Spread, level: float, tests: int = 1, power: float = 0.8) -> float:
+    """The smallest true difference that a test at this n finds with the given power (minimal detectable effect).
+
+    (t(1 − α/2) + t(power)) · standard error, with α = (1 − level) / tests: the level that Holm asks of the smallest p
+    of `tests`, so it is the effect that would stand even if no other backbone showed any. Cohen, Statistical power
+    analysis, 1988; Bloom, Minimum detectable effects, Evaluation Review 1995. NaN without a standard error.
+    """
+    from scipy.stats import t
+
+    alpha = (1 - level) / max(tests, 1)
+    return float((t.ppf(1 - alpha / 2, spread.df) + t.ppf(power, spread.df)) * spread.total)
 
 
 def interval(value: float, resampled: np.ndarray, level: float = 0.95) -> Interval:

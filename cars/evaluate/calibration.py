@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..metrics._logits import logits_of
+
 #: The temperature is sought in this range; at either end the fit says little more than "flat" or "sharp".
 LOWEST, HIGHEST = 0.05, 20.0
 
@@ -17,9 +19,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 def to_logits(prob: np.ndarray) -> np.ndarray:
     """Probabilities of any shape → logits, float64; 1e-15 from 0 and 1 at least, so that all are finite."""
-    from scipy.special import logit
-
-    return logit(np.clip(np.asarray(prob, dtype=np.float64), 1e-15, 1 - 1e-15))
+    return logits_of(prob)
 
 
 def scaled(prob: np.ndarray, temperature: float) -> np.ndarray:

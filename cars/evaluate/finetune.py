@@ -53,7 +53,7 @@ def finetune(workspace: Workspace, settings: FinetuneSettings, progress: Progres
     for unit in run_units(context, units, settings.workers, part_of(progress, 0.05, 0.98)):
         workspace.write_part("units", f"{run}-{unit.key}", units_module.row(context, unit))
     experiment.complete(workspace, run, settings, backbones, arms, len(units))
-    scored, _ = scores.score(workspace, ReportSettings(run=run), part_of(progress, 0.98, 1.0))
+    scored, _ = scores.score(workspace, ReportSettings(run=run), part_of(progress, 0.98, 1.0), scores.BRIEF)
     counted = {f"train {arm}": context.sets[arm] for arm in arms}
     counted |= {"validate": (Phase(context.validation, 0),), "test": (Phase(context.test, 0),)}
     return {

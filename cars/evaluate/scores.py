@@ -8,7 +8,7 @@ those with enough positive and negative test patients and at least one training 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,17 +21,17 @@ from ..errors import WorkspaceError
 from ..metrics import METRICS
 from ..progress import Progress, silent
 from ..workspace import Workspace
-from . import bootstrap, calibration
+from . import bootstrap, calibration, statistics, thresholds, verdicts
 from .arms import COLUMNS, targets
 from .settings import FinetuneSettings, ReportSettings
+from .statistics import MACRO, Cases, Forecast, Key, Statistic, Statistics
 
 #: The columns of the table `predictions` that hold probabilities before calibration, in the order of FINDINGS.
 PROBABILITIES = [f"prob_{slug}" for slug in COLUMNS]
-MACRO = "macro"
-#: `seed` of the rows that hold the mean over all seeds.
-MEAN = -1
-#: Weights × films of one chunk of resamples, to bound the memory of a metric.
-_CHUNK = 4_000_000
+#: `seed` of the rows that hold the mean of the seeds' metrics, and of those of the mean probability.
+MEAN, ENSEMBLE = -1, -2
+#: What `finetune` says of its units when it ends; `report` scores everything.
+BRIEF = ("auprc", "auroc", "ece", "brier", "nll")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,18 @@ class TestSet:
     def patients(self, column: int, value: int | None = None) -> int:
         """Patients with a known label of that finding, or with that label."""
         rows = self.known[:, column] & (True if value is None else self.y[:, column] == value)
-        return len(set(self.films["subject_id"].to_numpy(str)[rows]))
+        return int(self.films.loc[rows, "subject_id"].nunique())
+
+    def counts(self, columns: Sequence[int], inside: np.ndarray | None = None) -> dict[str, int]:
+        """n (films with a known label), positives, patients and positive_patients, over findings and films `inside`."""
+        known = self.known[:, list(columns)] if inside is None else self.known[:, list(columns)] & inside[:, None]
+        positive = known & (self.y[:, list(columns)] == 1)
+        subjects = self.films["subject_id"]
+        return {
+            "n": int(known.any(axis=1).sum()), "positives": int(positive.sum()),
+            "patients": int(subjects[known.any(axis=1)].nunique()),
+            "positive_patients": int(subjects[positive.any(axis=1)].nunique()), "findings": len(columns),
+        }  # fmt: skip
 
 
 def runs(workspace: Workspace) -> pd.DataFrame:
@@ -90,7 +101,7 @@ def test_set(workspace: Workspace, units: pd.DataFrame, settings: FinetuneSettin
     """
     predicted = {unit: tuple(predictions(workspace, unit, "test")["dicom_id"]) for unit in units["unit"]}
     ids = next(iter(predicted.values()))
-    films = workspace.query("evaluate/test_labels", ids=list(ids))
+    films = workspace.query("evaluate/labels", ids=list(ids), split="test")
     if len(set(predicted.values())) > 1 or tuple(films["dicom_id"]) != ids:
         raise WorkspaceError(
             "The test films have changed since this run.",
@@ -116,164 +127,208 @@ def macro_findings(test: TestSet, min_positives: int) -> list[int]:
     ]
 
 
-@dataclass(frozen=True)
-class Statistic:
-    """A score and its resampled values (R,)."""
+class Scorer:
+    """Everything that scoring a run needs, read once: its units, test films, labels and resamples.
 
-    value: float
-    resampled: np.ndarray
+    metrics: names of registered metrics; all by default.
+    """
 
+    def __init__(self, workspace: Workspace, settings: ReportSettings, metrics: Sequence[str] | None = None) -> None:
+        self.workspace, self.settings = workspace, settings
+        self.run, self.trained_with = chosen_run(workspace, settings.run)
+        self.units = units_of(workspace, self.run)
+        self.test = test_set(workspace, self.units, self.trained_with)
+        self.metrics = list(METRICS.names() if metrics is None else metrics)
+        self.macro = macro_findings(self.test, settings.min_positives)
+        weights = bootstrap.patient_weights(self.test.films["subject_id"].to_numpy(), settings.resamples, settings.seed)
+        self.cases = Cases(self.test.y, self.test.known, weights, settings.costly_resamples, schema.FINDINGS)
+        self._validate: dict[tuple[str, ...], tuple[np.ndarray, np.ndarray]] = {}
 
-def resample(metric: Callable[..., Any], y: np.ndarray, p: np.ndarray, weights: np.ndarray) -> Statistic:
-    """A metric and its value under each row of weights (R, N)."""
-    rows = max(1, _CHUNK // max(1, len(y)))
-    parts = [metric(y, p, weights[start : start + rows]) for start in range(0, len(weights), rows)]
-    return Statistic(metric(y, p), np.concatenate(parts))
+    def forecast(self, unit: dict[Any, Any]) -> Forecast:
+        """A unit's test probabilities, and the thresholds that its validate films ask for."""
+        prob = predictions(self.workspace, unit["unit"], "test")[PROBABILITIES].to_numpy()
+        return Forecast(
+            prob, calibration.scaled(prob, unit["temperature"]), self.thresholds([unit["unit"]]),
+            learned(unit["train_positives"]),
+        )  # fmt: skip
 
+    def thresholds(self, units: Sequence[str]) -> np.ndarray:
+        """The thresholds of the units' mean probability on the validate films: (14,); NaN where none was predicted.
 
-def _undefined(resamples: int) -> Statistic:
-    return Statistic(float("nan"), np.full(resamples, np.nan))
+        Raises: WorkspaceError when those films are no longer validate films.
+        """
+        frames = [predictions(self.workspace, unit, "validate") for unit in units]
+        ids = tuple(frames[0]["dicom_id"])
+        if ids not in self._validate:
+            films = self.workspace.query("evaluate/labels", ids=list(ids), split="validate")
+            if tuple(films["dicom_id"]) != ids:
+                raise WorkspaceError("The validate films have changed since this run.", "Run `cars finetune` again.")
+            policy = (self.trained_with.uncertain, self.trained_with.not_mentioned)
+            self._validate[ids] = targets(films[COLUMNS].to_numpy(), *policy)
+        y, known = self._validate[ids]
+        chosen = thresholds.choose(np.mean([f[PROBABILITIES].to_numpy() for f in frames], axis=0), y, known)
+        # None becomes NaN
+        return np.array([chosen[finding][thresholds.AT_SPECIFICITY] for finding in schema.FINDINGS], dtype=np.float64)
 
+    def ensemble(self, units: pd.DataFrame, forecasts: Sequence[Forecast]) -> Forecast:
+        """The mean probability of the units."""
+        return statistics.ensemble(forecasts, self.thresholds(list(units["unit"])))
 
-#: (finding or "macro", metric, calibrated) → statistic
-Statistics = dict[tuple[str, str, bool], Statistic]
+    def of(self, forecast: Forecast) -> Statistics:
+        """All metrics of all findings on all test films."""
+        return statistics.of_forecast(forecast, self.cases, range(len(schema.FINDINGS)), self.macro, self.metrics)
 
-
-def _unit_statistics(
-    prob: np.ndarray, unit: dict[Any, Any], test: TestSet, macro: list[int], weights: np.ndarray
-) -> Statistics:
-    """All scores of one unit: each finding it could learn and the macro mean, before and after temperature scaling."""
-    could_learn = learned(unit["train_positives"])
-    found: Statistics = {}
-    versions = {False: prob, True: calibration.scaled(prob, unit["temperature"])}
-    for name in METRICS:
-        metric = METRICS.get(name)
-        for calibrated, p in versions.items():
-            for c, finding in enumerate(schema.FINDINGS):
-                rows = test.known[:, c]
-                if not could_learn[c]:
-                    found[finding, name, calibrated] = _undefined(len(weights))
-                elif calibrated and metric.ranks:  # temperature scaling keeps the order
-                    found[finding, name, True] = found[finding, name, False]
-                else:
-                    found[finding, name, calibrated] = resample(metric, test.y[rows, c], p[rows, c], weights[:, rows])
-            found[MACRO, name, calibrated] = _mean(
-                [found[schema.FINDINGS[c], name, calibrated] for c in macro], len(weights)
-            )
-    return found
-
-
-def _mean(statistics: list[Statistic], resamples: int) -> Statistic:
-    """The plain mean; a resample in which any of them is undefined is undefined."""
-    if not statistics:
-        return _undefined(resamples)
-    return Statistic(float(np.mean([s.value for s in statistics])), np.mean([s.resampled for s in statistics], axis=0))
+    def counts(self, finding: str) -> dict[str, int]:
+        """What a row of that finding, or of the macro mean, rests on."""
+        return self.test.counts(self.macro if finding == MACRO else [schema.FINDINGS.index(finding)])
 
 
 def score(
-    workspace: Workspace, settings: ReportSettings, progress: Progress = silent
+    workspace: Workspace,
+    settings: ReportSettings,
+    progress: Progress = silent,
+    metrics: Sequence[str] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(scores, gains) of a run.
+    """(scores, gains) of a run, of the metrics named (all by default). Their columns: docs/architecture.md.
 
-    scores: run backbone arm seed (-1: the mean over seeds) finding ("macro" too) metric calibrated value low high
-        n (test films) positives patients positive_patients findings (how many the row averages) resamples undefined.
-    gains: for each arm but "real", run backbone arm finding metric calibrated value (arm − real) low high p p_holm
-        verdict (better, worse, no evidence, undefined) n positives patients positive_patients findings seeds resamples
-        undefined.
+    scores has a row for each seed, for the mean over seeds (seed −1) and, with several seeds, for the ensemble (−2).
+    gains compares the mean over seeds of each arm with that of the arm "real".
     """
-    run, trained_with = chosen_run(workspace, settings.run)
-    units = units_of(workspace, run)
-    test = test_set(workspace, units, trained_with)
-    macro = macro_findings(test, settings.min_positives)
-    weights = bootstrap.patient_weights(test.films["subject_id"].to_numpy(), settings.resamples, settings.seed)
-    score_rows: list[dict[str, Any]] = []
-    gain_rows: list[dict[str, Any]] = []
+    scorer = Scorer(workspace, settings, metrics)
+    units, counts = scorer.units, {f: scorer.counts(f) for f in (*schema.FINDINGS, MACRO)}
+    rows: list[dict[str, Any]] = []
+    means: dict[tuple[str, str], Statistics] = {}
+    gains: dict[tuple[str, str], Statistics] = {}
+    real: dict[tuple[str, str], Statistics] = {}
     done = 0
     for backbone, its_units in units.groupby("backbone", sort=False):
-        means: dict[str, Statistics] = {}
+        of_arm: dict[str, Statistics] = {}
         for arm in its_units["arm"].unique():
-            by_seed: list[Statistics] = []
-            for unit in its_units[its_units["arm"] == arm].sort_values("seed").to_dict("records"):
+            its_seeds = its_units[its_units["arm"] == arm].sort_values("seed")
+            forecasts, by_seed = [], []
+            for unit in its_seeds.to_dict("records"):
                 progress(done, len(units), f"scoring {backbone}, {arm}")
                 done += 1
-                prob = predictions(workspace, unit["unit"], "test")[PROBABILITIES].to_numpy()
-                by_seed.append(_unit_statistics(prob, unit, test, macro, weights))
-                score_rows += _rows(
-                    by_seed[-1], test, macro, settings, backbone=backbone, arm=arm, seed=int(unit["seed"])
-                )
-            means[arm] = _over_seeds(by_seed, settings)
-            score_rows += _rows(means[arm], test, macro, settings, backbone=backbone, arm=arm, seed=MEAN)
-        for arm in means:
-            if arm != "real" and "real" in means:
-                difference = {
-                    key: Statistic(s.value - means["real"][key].value, s.resampled - means["real"][key].resampled)
-                    for key, s in means[arm].items()
-                }
-                seeds = int(its_units["seed"].nunique())
-                gain_rows += _rows(difference, test, macro, settings, backbone=backbone, arm=arm, seeds=seeds, p=True)
+                forecasts.append(scorer.forecast(unit))
+                by_seed.append(scorer.of(forecasts[-1]))
+                rows += _rows(by_seed[-1], counts, settings, backbone=backbone, arm=arm, seed=int(unit["seed"]))
+            if len(forecasts) > 1:
+                together = scorer.of(scorer.ensemble(its_seeds, forecasts))
+                rows += _rows(together, counts, settings, backbone=backbone, arm=arm, seed=ENSEMBLE)
+            of_arm[arm] = statistics.over_seeds(by_seed)
+            means[str(backbone), arm] = _lean(of_arm[arm])
+        for arm in of_arm:
+            if arm != "real" and "real" in of_arm:
+                gains[str(backbone), arm] = _lean(statistics.difference(of_arm[arm], of_arm["real"]))
+                real[str(backbone), arm] = means[str(backbone), "real"]
+    deviations = _deviations(means)
+    for (backbone, arm), found in means.items():
+        rows += _rows(found, counts, settings, deviations[arm], backbone=backbone, arm=arm, seed=MEAN)
     progress(len(units), len(units), "scored")
-    scores, gains = pd.DataFrame(score_rows), pd.DataFrame(gain_rows)
-    scores.insert(0, "run", run)
-    if len(gains):
-        gains.insert(0, "run", run)
-        gains = _judge(gains, settings.level)
-    return scores, gains
+    scores = pd.DataFrame(rows)
+    scores.insert(0, "run", scorer.run)
+    return scores, _gains(scorer.run, gains, real, counts, settings)
 
 
-def _over_seeds(by_seed: list[Statistics], settings: ReportSettings) -> Statistics:
-    shares = bootstrap.seed_weights(len(by_seed), settings.resamples, settings.seed)  # (R, seeds)
+#: Key → (deviation between seeds, its degrees of freedom), pooled over the backbones of one arm.
+Deviations = dict[Key, tuple[float, int]]
+
+
+def _lean(statistics_: Statistics) -> Statistics:
+    """The same with resamples in single precision: a whole grid's are held until all its backbones are scored."""
+    kept: dict[int, Statistic] = {}
+    for statistic in statistics_.values():
+        if id(statistic) not in kept:
+            small = statistic.resampled.astype(np.float32)
+            kept[id(statistic)] = Statistic(statistic.value, small, statistic.by_seed, statistic.reason)
+    return {key: kept[id(statistic)] for key, statistic in statistics_.items()}
+
+
+def _deviations(found: dict[tuple[str, str], Statistics]) -> dict[str, Deviations]:
+    """arm → deviations between seeds. found: (backbone, arm) → statistics."""
+    arms: dict[str, list[Statistics]] = {}
+    for (_, arm), one in found.items():
+        arms.setdefault(arm, []).append(one)
     return {
-        key: Statistic(
-            float(np.mean([found[key].value for found in by_seed])),
-            sum(share * found[key].resampled for share, found in zip(shares.T, by_seed)),
-        )
-        for key in by_seed[0]
+        arm: {key: bootstrap.pooled_deviation([one[key].by_seed for one in of_arm]) for key in of_arm[0]}
+        for arm, of_arm in arms.items()
     }
 
 
 def _rows(
-    statistics: Statistics, test: TestSet, macro: list[int], settings: ReportSettings, p: bool = False, **names: Any
-) -> list[dict[str, Any]]:
-    """One row a statistic, with its interval and what it rests on."""
+    found: Statistics, counts: dict[str, dict[str, int]], settings: ReportSettings,
+    deviations: Deviations | None = None, **names: Any,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """One row of `scores` a statistic, with its interval and what it rests on."""
     rows = []
-    for (finding, metric, calibrated), statistic in statistics.items():
-        found = bootstrap.interval(statistic.value, statistic.resampled, settings.level)
-        columns = macro if finding == MACRO else [schema.FINDINGS.index(finding)]
-        known = test.known[:, columns]
-        positive = known & (test.y[:, columns] == 1)
-        subjects = test.films["subject_id"].to_numpy(str)
-        row = {
-            **names, "finding": finding, "metric": metric, "calibrated": calibrated,
-            "value": found.value, "low": found.low, "high": found.high,
-            "n": int(known.any(axis=1).sum()), "positives": int(positive.sum()),
-            "patients": len(set(subjects[known.any(axis=1)])),
-            "positive_patients": len(set(subjects[positive.any(axis=1)])),
-            "findings": len(columns), "resamples": found.resamples, "undefined": found.undefined,
-        }  # fmt: skip
-        if p:
-            row["p"] = bootstrap.p_value(statistic.resampled) if not np.isnan(statistic.value) else float("nan")
-        rows.append(row)
+    for key, statistic in found.items():
+        summary = summarise(statistic, counts[key[0]]["patients"], settings, (deviations or {}).get(key))
+        row = {**names, "finding": key[0], "metric": key[1], "calibrated": key[2], **summary.columns, **counts[key[0]]}
+        rows.append({**row, "reason": statistic.reason})
     return rows
 
 
-def _judge(gains: pd.DataFrame, level: float) -> pd.DataFrame:
-    """Add p_holm (over the backbones, within one arm, finding, metric and calibration) and the verdict."""
-    gains = gains.copy()
-    gains["p_holm"] = np.nan
-    for index in gains.groupby(["arm", "finding", "metric", "calibrated"]).groups.values():
-        gains.loc[index, "p_holm"] = bootstrap.holm(gains.loc[index, "p"].to_numpy())
-    sign = np.array([1 if METRICS.get(m).direction == "higher" else -1 for m in gains["metric"]])
-    evident = (gains["p_holm"] <= 1 - level).to_numpy()
-    gains["verdict"] = np.select(
-        [
-            gains["p_holm"].isna().to_numpy(),
-            evident & (sign * gains["value"] > 0),
-            evident & (sign * gains["value"] < 0),
-        ],
-        ["undefined", "better", "worse"],
-        "no evidence",
-    )
-    return gains
+@dataclass(frozen=True)
+class Summary:
+    """columns: value low high se resamples undefined. resampled: (R,) with the noise of training seeds in it."""
+
+    columns: dict[str, Any]
+    resampled: np.ndarray
+    spread: bootstrap.Spread
+
+
+def summarise(
+    statistic: Statistic, patients: int, settings: ReportSettings, deviation: tuple[float, int] | None = None
+) -> Summary:
+    """A statistic's interval and standard error; deviation: between seeds and its degrees of freedom."""
+    between, df = deviation or (float("nan"), 0)
+    seeds = len(statistic.by_seed)
+    spread = bootstrap.spread(statistic.resampled, between, df, seeds, patients)
+    noise = bootstrap.seed_noise(between, df, seeds, len(statistic.resampled), settings.seed)
+    resampled = statistic.resampled + noise
+    found = bootstrap.interval(statistic.value, resampled, settings.level)
+    se = spread.total if not np.isnan(found.value) else float("nan")
+    columns = {
+        "value": found.value, "low": found.low, "high": found.high, "se": se,
+        "resamples": found.resamples, "undefined": found.undefined,
+    }  # fmt: skip
+    return Summary(columns, resampled, spread)
+
+
+def _gains(
+    run: str, gains: dict[tuple[str, str], Statistics], real: dict[tuple[str, str], Statistics],
+    counts: dict[str, dict[str, int]], settings: ReportSettings,
+) -> pd.DataFrame:  # fmt: skip
+    """The table `gains`; empty without a second arm."""
+    deviations = _deviations(gains)
+    rows = []
+    for (backbone, arm), found in gains.items():
+        for key, statistic in found.items():
+            finding, metric, calibrated = key
+            summary = summarise(statistic, counts[finding]["patients"], settings, deviations[arm][key])
+            known = not np.isnan(statistic.value)
+            rows.append(
+                {
+                    "run": run, "backbone": backbone, "arm": arm, "finding": finding, "metric": metric,
+                    "calibrated": calibrated, "real": real[backbone, arm][key].value, **summary.columns,
+                    **_relative(real[backbone, arm][key], statistic.value, summary.resampled, settings.level),
+                    "se_patients": summary.spread.patients if known else float("nan"),
+                    "se_seeds": summary.spread.seeds if known else float("nan"),
+                    "df": summary.spread.df if known else float("nan"),
+                    "p": bootstrap.p_value(summary.resampled) if known else float("nan"),
+                    **counts[finding], "seeds": max(len(statistic.by_seed), 1), "reason": statistic.reason,
+                }
+            )  # fmt: skip
+    return verdicts.judge(pd.DataFrame(rows), settings.level) if rows else pd.DataFrame()
+
+
+def _relative(real: Statistic, value: float, resampled: np.ndarray, level: float) -> dict[str, float]:
+    """The difference as a share of the arm real's value, resample by resample; NaN where that is not above 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = np.where(real.resampled > 0, resampled / real.resampled, np.nan)
+    share = value / real.value if real.value > 0 else float("nan")
+    found = bootstrap.interval(share, shares, level)
+    return {"relative": found.value, "relative_low": found.low, "relative_high": found.high}
 
 
 def nested(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
@@ -283,7 +338,7 @@ def nested(scores: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
     """
     result: dict[str, dict[str, dict[str, Any]]] = {}
     for row in scores[(scores["finding"] == MACRO) & (scores["seed"] == MEAN)].to_dict("records"):
-        if row["calibrated"] and METRICS.get(row["metric"]).ranks:
+        if row["calibrated"] and not METRICS.get(row["metric"]).scaling:
             continue
         name = f"{row['metric']}_calibrated" if row["calibrated"] else row["metric"]
         numbers = {k: None if np.isnan(row[k]) else row[k] for k in ("value", "low", "high")}

@@ -111,7 +111,10 @@ class ReportSettings:
     """How the test predictions of a run are scored."""
 
     run: str | None = setting(None, "The run to score; the latest where none is given.")
-    resamples: int = setting(1000, "Bootstrap resamples of the test patients.", minimum=10, maximum=100_000)
+    resamples: int = setting(2000, "Bootstrap resamples of the test patients.", minimum=10, maximum=100_000)
+    costly_resamples: int = setting(
+        500, "Resamples of metrics that are slow to compute (smooth ECE, calibration slope and intercept).", minimum=10
+    )
     seed: int = setting(0, "Seed of the resamples.")
     level: float = setting(0.95, "Confidence level of the intervals.", minimum=0.5, maximum=0.999)
     min_positives: int = setting(

@@ -42,8 +42,8 @@ def metric(
     """Decorator: register a weighted function as the metric `name`.
 
     Args:
-        label: how pages write it. direction: "higher" or "lower" is better; "target": the nearer to `target` the better;
-            "none": it describes, and nothing is better. Differences are judged for the first two only.
+        label: how pages write it. direction: "higher" or "lower" is better; "target": the nearer to `target` the
+            better; "none": it describes, and nothing is better. Differences are judged for the first two only.
         range: lowest and highest value. paper: where it is defined.
         ranks: True when only the order of the probabilities matters.
         threshold: True when the function takes a fourth argument, the probability from which a film is called positive;

@@ -42,9 +42,9 @@ def absolute_error(totals: np.ndarray) -> np.ndarray:
 def debiased_absolute_error(totals: np.ndarray) -> np.ndarray:
     """The same less what chance alone adds (Kumar et al. 2019, arXiv 1909.10155, their estimator for the ℓ1 error).
 
-    In a bin of n films whose observed frequency is o, another sample's would be about normal(o, o(1 − o)/n). The mean of
-    |that − mean probability| exceeds |o − mean probability|; the excess, here in closed form (the folded normal's mean),
-    is taken off. Below 0 when the error is smaller than chance explains.
+    In a bin of n films whose observed frequency is o, another sample's would be about normal(o, o(1 − o)/n). The mean
+    of |that − mean probability| exceeds |o − mean probability|; the excess, here in closed form (the folded normal's
+    mean), is taken off. Below 0 when the error is smaller than chance explains.
     """
     from scipy.special import ndtr
 
@@ -63,7 +63,7 @@ def debiased_absolute_error(totals: np.ndarray) -> np.ndarray:
 
 
 def debiased_squared_error(totals: np.ndarray) -> np.ndarray:
-    """Σ over bins of share · [(observed − mean probability)² − o(1 − o)/(n − 1)]: (R,), below 0 when chance explains more.
+    """Σ over bins of share · [(observed − mean probability)² − o(1 − o)/(n − 1)]: (R,); below 0 by chance.
 
     Kumar et al. 2019, arXiv 1909.10155; Roelofs et al. 2022, arXiv 2012.08668. A bin of less than two films adds 0.
     """

@@ -25,7 +25,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @compiled
 def auroc(order: np.ndarray, last: np.ndarray, y: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """order (N,): films from the lowest probability; last (N,): the film ends its run of ties; y (N,): in that order."""
+    """order (N,): films from the lowest probability; last (N,): it ends its run of ties; y (N,): in that order."""
     values = np.empty(w.shape[0])
     for r in range(w.shape[0]):
         positives = negatives = area = tied_positives = tied_negatives = 0.0
@@ -62,9 +62,7 @@ def auprc(order: np.ndarray, last: np.ndarray, y: np.ndarray, w: np.ndarray) -> 
 
 
 @compiled
-def sensitivity_at(
-    order: np.ndarray, last: np.ndarray, y: np.ndarray, w: np.ndarray, specificity: float
-) -> np.ndarray:
+def sensitivity_at(order: np.ndarray, last: np.ndarray, y: np.ndarray, w: np.ndarray, specificity: float) -> np.ndarray:
     """The ROC curve's height at 1 − specificity, straight between its points; order: from the highest probability."""
     values = np.empty(w.shape[0])
     for r in range(w.shape[0]):
@@ -107,9 +105,7 @@ def sums(group: np.ndarray, columns: np.ndarray, w: np.ndarray, groups: int) -> 
 
 
 @compiled
-def quantile_sums(
-    order: np.ndarray, last: np.ndarray, columns: np.ndarray, w: np.ndarray, groups: int
-) -> np.ndarray:
+def quantile_sums(order: np.ndarray, last: np.ndarray, columns: np.ndarray, w: np.ndarray, groups: int) -> np.ndarray:
     """As `sums`, over groups of equal mass; order, columns: films from the lowest probability; (R, groups, C).
 
     A run of ties goes where the last of its copies goes, which is where NumPy's quantiles (linear) of the films,
@@ -250,7 +246,8 @@ def harmonic(x: float) -> float:
         x += 1.0
     square = 1.0 / (x * x)
     series = square * (
-        1 / 12 - square * (1 / 120 - square * (1 / 252 - square * (1 / 240 - square * (1 / 132 - square * 691 / 32760))))
+        1 / 12
+        - square * (1 / 120 - square * (1 / 252 - square * (1 / 240 - square * (1 / 132 - square * 691 / 32760))))
     )
     return shift + np.log(x) - 0.5 / x - series + 0.5772156649015329
 

@@ -18,11 +18,12 @@ from ._base import metric, sorted_by
     scaling=False,
 )
 def aurc(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over k of the error rate among the k most confident films; the answer is prob ≥ 0.5, confidence |prob − 0.5|.
+    """Mean over k of the error rate among the k most confident films; the answer is prob ≥ 0.5, the confidence
+    |prob − 0.5|.
 
-    Films of equal confidence have no order: the mean over all their orders is taken, in closed form. For a rare finding
-    the error rate at 0.5 is near the prevalence, so look at it within one finding only. Temperature scaling moves neither
-    the answer nor the order of the confidences. NaN without a film.
+    Films of equal confidence have no order: the mean over all their orders is taken, in closed form. For a rare
+    finding the error rate at 0.5 is near the prevalence, so look at it within one finding only. Temperature scaling
+    moves neither the answer nor the order of the confidences. NaN without a film.
     """
     wrong = ((prob >= 0.5) != (y_true == 1)).astype(np.float64)
     return area(wrong, np.abs(prob - 0.5), weights)

@@ -18,7 +18,7 @@ from ._brier_parts import brier_parts
     ranks=False,
 )
 def brier_resolution(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Generalised resolution: Murphy's, less the variance of the probabilities within bins, plus twice their covariance.
+    """Generalised resolution: Murphy's, less the probabilities' variance within bins, plus twice their covariance.
 
     With the two terms within bins, Brier = reliability − resolution + uncertainty holds exactly. Below 0 where the
     probabilities within a bin run against the labels. NaN without a film.

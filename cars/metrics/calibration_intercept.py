@@ -19,9 +19,9 @@ from ._logits import logits_of
     costly=True,
 )
 def calibration_intercept(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Calibration-in-the-large: the a of logit P(finding) = a + logit(prob), slope held at 1. Above 0: foretold too rarely.
+    """Calibration-in-the-large: the a of logit P(finding) = a + logit(prob), slope held at 1.
 
-    NaN where one class is alone.
+    Above 0: foretold too rarely. NaN where one class is alone.
     """
     from . import _kernels
 

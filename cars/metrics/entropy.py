@@ -23,5 +23,5 @@ def binary_entropy(prob: np.ndarray) -> np.ndarray:
     ranks=False,
 )
 def entropy(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean entropy of the finding's probability, in nats: log 2 = 0.69 at 0.5. It needs no label. NaN without a film."""
+    """Mean entropy of the finding's probability in nats, log 2 = 0.69 at 0.5. Needs no label. NaN without a film."""
     return mean(binary_entropy(prob), weights)

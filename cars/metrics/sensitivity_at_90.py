@@ -19,7 +19,7 @@ SPECIFICITY = 0.90
     ranks=True,
 )
 def sensitivity_at_90(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The height of the ROC curve at a false positive rate of 0.10, straight between its points; the top of a step there.
+    """The height of the ROC curve at a false positive rate of 0.10, straight between its points, atop a step.
 
     The films scored choose the point themselves, so this is what the ranking allows, not what a threshold fixed
     beforehand delivers (`sensitivity` is). NaN without a positive or without a negative.

@@ -12,11 +12,13 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from cars import schema
 from cars.errors import SettingError, WorkspaceError
 from cars.evaluate import ReportSettings, gain_table, reliability, report, score_table, slice_table
+from cars.evaluate.bootstrap import Spread, smallest_effect
 from cars.evaluate.calibration import fit_temperature, scaled, sigmoid, to_logits
 from cars.evaluate.report import wilson
 from cars.evaluate.scores import PROBABILITIES
 from cars.evaluate.settings import FinetuneSettings
-from cars.evaluate.slices import rows_of
+from cars.evaluate.slices import differing, rows_of
+from cars.metrics import METRICS
 from cars.workspace import write_json
 
 from .conftest import make_workspace
@@ -24,9 +26,13 @@ from .conftest import make_workspace
 RESAMPLES = 200
 
 
-def add_run(workspace, run, probabilities, temperature=1.0, positives=None, completed=1.0):
-    """A completed run whose test predictions are given. probabilities: (backbone, arm, seed) → (N, 14)."""
+def add_run(workspace, run, probabilities, temperature=1.0, positives=None, completed=1.0, validate=None):
+    """A completed run whose test predictions are given. probabilities: (backbone, arm, seed) → (N, 14).
+
+    validate: the same for the validate films; without it none of those was predicted.
+    """
     films = workspace.read("films")
+    held = films[films["split"] == "validate"].sort_values("dicom_id", ignore_index=True)
     test = films[films["split"] == "test"].sort_values("dicom_id", ignore_index=True)
     for (backbone, arm, seed), prob in probabilities.items():
         unit = f"{run}-{backbone}-{arm}-{seed}".replace("+", "-")
@@ -35,15 +41,19 @@ def add_run(workspace, run, probabilities, temperature=1.0, positives=None, comp
             "train_positives": json.dumps({f: 5 for f in schema.FINDINGS} | (positives or {})), "path": "runs",
         }  # fmt: skip
         workspace.write_part("units", unit, pd.DataFrame([row]))
-        frame = test[["dicom_id", "subject_id", "split"]].assign(unit=unit)
-        workspace.write_part("predictions", unit, pd.concat([frame, pd.DataFrame(prob, columns=PROBABILITIES)], axis=1))
+        parts = [(test, prob)] + ([(held, validate[backbone, arm, seed])] if validate else [])
+        frames = [
+            pd.concat([of[["dicom_id", "subject_id", "split"]], pd.DataFrame(p, columns=PROBABILITIES)], axis=1)
+            for of, p in parts
+        ]
+        workspace.write_part("predictions", unit, pd.concat(frames, ignore_index=True).assign(unit=unit))
     content = {"settings": FinetuneSettings().__dict__, "completed": completed}
     write_json(workspace.path / "runs" / run / "run.json", content)
 
 
-def truth_of(workspace):
+def truth_of(workspace, split="test"):
     films = workspace.read("films")
-    test = films[films["split"] == "test"].sort_values("dicom_id")
+    test = films[films["split"] == split].sort_values("dicom_id")
     return (test[list(schema.COLUMN_OF.values())].to_numpy() == 1).astype(float)
 
 
@@ -204,6 +214,107 @@ def test_the_same_seed_gives_the_same_report(scored):
     assert report(workspace, ReportSettings(resamples=RESAMPLES)) == first
 
 
+# Seeds, thresholds, reasons ---------------------------------------------------------------------------------------
+
+
+def pick(table, **wanted):
+    """The rows with those values."""
+    return table[np.logical_and.reduce([table[column] == value for column, value in wanted.items()])]
+
+
+@pytest.fixture(scope="module")
+def seeded(tmp_path_factory):
+    """Two backbones, two arms, three seeds; validate films predicted too."""
+    workspace = make_workspace(tmp_path_factory.mktemp("seeds") / "ws", patients=200, edits=0)
+    units = [(b, a, s) for b in ("one", "two") for a in ("real", "real+cars") for s in range(3)]
+    splits = {}
+    for split, base in (("test", 0), ("validate", 100)):
+        truth = truth_of(workspace, split)
+        splits[split] = {unit: noisy(truth, 2.0, base + n) for n, unit in enumerate(units)}
+    add_run(workspace, "r", splits["test"], temperature=2.0, validate=splits["validate"])
+    report(workspace, ReportSettings(resamples=RESAMPLES, min_positives=1))
+    return workspace, splits
+
+
+def test_the_mean_over_seeds_is_of_metrics_and_the_ensemble_of_probabilities(seeded):
+    workspace, splits = seeded
+    table, truth = score_table(workspace), truth_of(workspace)
+    c = schema.FINDINGS.index("Pneumothorax")
+    of = dict(backbone="one", arm="real", finding="Pneumothorax", calibrated=False)
+    probabilities = [splits["test"]["one", "real", s][:, c] for s in range(3)]
+    for name, metric in (("auroc", roc_auc_score), ("auprc", average_precision_score)):
+        rows = pick(table, metric=name, **of).set_index("seed")["value"]
+        each = [metric(truth[:, c], p) for p in probabilities]
+        assert rows[-1] == pytest.approx(np.mean(each), abs=1e-9)
+        assert rows[-2] == pytest.approx(metric(truth[:, c], np.mean(probabilities, axis=0)), abs=1e-9)
+        assert rows[-2] > rows[-1], "independent noise averages out"
+    # the scaled ensemble is the mean of the scaled probabilities
+    row = pick(table, metric="brier", seed=-2, **{**of, "calibrated": True}).iloc[0]
+    mean = np.mean([scaled(p, 2.0) for p in probabilities], axis=0)
+    assert row["value"] == pytest.approx(((mean - truth[:, c]) ** 2).mean(), abs=1e-9)
+
+
+def test_the_noise_of_seeds_is_in_the_interval_of_the_mean(seeded):
+    workspace, splits = seeded
+    gains, truth = gain_table(workspace), truth_of(workspace)
+    c = schema.FINDINGS.index("Pneumothorax")
+    row = pick(gains, backbone="one", finding="Pneumothorax", metric="auroc", calibrated=False).iloc[0]
+    differences = {
+        b: [
+            roc_auc_score(truth[:, c], splits["test"][b, "real+cars", s][:, c])
+            - roc_auc_score(truth[:, c], splits["test"][b, "real", s][:, c])
+            for s in range(3)
+        ]
+        for b in ("one", "two")
+    }
+    pooled = np.sqrt(np.mean([np.var(d, ddof=1) for d in differences.values()]))
+    assert row["value"] == pytest.approx(np.mean(differences["one"]), abs=1e-9)
+    assert row["se_seeds"] == pytest.approx(pooled / 3**0.5, rel=1e-6)
+    assert row["se"] == pytest.approx(np.hypot(row["se_patients"], row["se_seeds"]))
+    assert row["seeds"] == 3
+    half = (row["high"] - row["low"]) / 2
+    assert half > 1.96 * row["se_seeds"]
+    assert row["relative"] == pytest.approx(row["value"] / row["real"])
+    assert row["mde"] == pytest.approx(
+        smallest_effect(Spread(row["se"], row["se_patients"], row["se_seeds"], row["df"]), 0.95, 2)
+    )
+    assert "3 training seeds" in pick(gains, backbone="one", finding="macro", metric="auprc")["sentence"].iloc[0]
+
+
+def test_sensitivity_is_at_the_threshold_of_the_validate_films(seeded):
+    workspace, splits = seeded
+    c = schema.FINDINGS.index("Pneumothorax")
+    unit = ("two", "real", 1)
+    y, p = truth_of(workspace, "validate")[:, c], splits["validate"][unit][:, c]
+    threshold = min(v for v in p if (p[y == 0] < v).mean() >= 0.9)
+    test_y, test_p = truth_of(workspace)[:, c], splits["test"][unit][:, c]
+    table = score_table(workspace)
+    for calibrated in (False, True):
+        of = dict(backbone="two", arm="real", seed=1, finding="Pneumothorax", calibrated=calibrated)
+        rows = pick(table, **of).set_index("metric")["value"]
+        assert rows["sensitivity"] == pytest.approx((test_p[test_y == 1] >= threshold).mean())
+        assert rows["specificity"] == pytest.approx((test_p[test_y == 0] < threshold).mean())
+
+
+def test_a_value_that_is_missing_says_why(seeded, scored):
+    seeds, table = score_table(seeded[0]), score_table(scored[0])
+    rows = pick(table, seed=-1, finding="Fracture", calibrated=False).set_index(["backbone", "arm", "metric"])
+    assert rows.loc[("same", "real", "auprc"), "reason"] == "no film with the finding"
+    assert pd.isna(rows.loc[("same", "real", "brier"), "reason"]), "which needs no positive"
+    rows = pick(table, seed=-1, finding="Pneumothorax", metric="sensitivity")
+    assert rows["reason"].str.contains("no threshold").all()
+    for frame in (seeds, table, gain_table(seeded[0])):
+        assert (frame["value"].isna() == frame["reason"].notna()).all()
+        assert (frame["value"].isna() == frame["low"].isna()).all()
+
+
+def test_metrics_without_a_better_side_are_not_judged(scored):
+    gains = gain_table(scored[0])
+    for name in ("calibration_slope", "entropy"):
+        assert set(pick(gains, metric=name, finding="Pneumothorax")["verdict"]) == {"not judged"}
+    assert "neither more nor less is better" in pick(gains, metric="entropy", finding="macro")["sentence"].iloc[0]
+
+
 # Slices -----------------------------------------------------------------------------------------------------------
 
 
@@ -223,17 +334,32 @@ def test_a_gain_inside_a_gap_is_seen(tmp_path):
     add_run(workspace, "r", {("b", "real", 0): real, ("b", "real+cars", 0): cars})
     report(workspace, ReportSettings(resamples=RESAMPLES))
     table = slice_table(workspace)
-    assert table["slice"].unique().tolist() == ["sex M"], "a gap on the finding alone is in `scores` already"
-    row = table[table["metric"] == "auroc"].iloc[0]
+    singles = table[table["gap_id"] != "all"]
+    assert singles["slice"].unique().tolist() == ["sex M"], "a gap on the finding alone is in `scores` already"
+    plain = table[~table["calibrated"] & (table["metric"] == "auroc")]
+    row = plain[(plain["gap_id"] == "g") & (plain["basis"] == "rest")].iloc[0]
     c = schema.FINDINGS.index("Lung Lesion")
     assert row["real"] == pytest.approx(roc_auc_score(truth[inside, c], real[inside, c]))
     assert row["value"] == pytest.approx(roc_auc_score(truth[inside, c], cars[inside, c]) - row["real"])
     assert row["low"] > 0
     assert (row["n"], row["positives"], row["edits"]) == (inside.sum(), truth[inside, c].sum(), 2)
+    # near: men with and without the lesion, and women with it
+    near = inside | (truth[:, c] == 1)
+    row = plain[(plain["gap_id"] == "g") & (plain["basis"] == "near")].iloc[0]
+    assert row["value"] + row["real"] == pytest.approx(roc_auc_score(truth[near, c], cars[near, c]))
+    assert (row["n"], row["positives"]) == (near.sum(), truth[near, c].sum())
+    # with one filled gap, the union over gaps is that gap, and the mean over findings that finding
+    for basis in ("rest", "near"):
+        same = plain[plain["basis"] == basis]
+        assert same["finding"].tolist() == ["Lung Lesion", "Lung Lesion", "macro"]
+        assert same["value"].nunique() == same["low"].nunique() == 1
+    every = table[(table["gap_id"] == "all") & (table["basis"] == "near") & (table["finding"] == "Lung Lesion")]
+    assert set(every["metric"]) == set(METRICS.names())
 
 
 def test_patterns_by_hand():
     films = pd.DataFrame({"sex": ["F", "M", "F"], "view": ["PA", "PA", "AP"], "edema": [1, 1, 0]})
+    assert differing(films, {"Edema": "present", "sex": "F", "view": "PA"}).tolist() == [0, 1, 2]
     assert rows_of(films, {"Edema": "present", "sex": "F"}).tolist() == [True, False, False]
     assert rows_of(films, {"Edema": "absent"}).tolist() == [False, False, True]
     assert rows_of(films, {"view": "PA"}).tolist() == [True, True, False]

@@ -25,7 +25,7 @@ relplot.config.smECE_mesh_pts = 20_001  # 200 by default, whose sum is off by 1e
 
 
 def case(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """158 films (so that none of the 15 quantiles falls on a film), probabilities to six places, off by a slope and a shift.
+    """158 films (so that no 15th of them falls on a film), probabilities to six places, off by a slope and a shift.
 
     None within 0.004 of 0 or 1: relplot's grid loses half of the weight of a film that rounds to either end.
     """
@@ -38,8 +38,8 @@ def case(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def kumar(y: np.ndarray, p: np.ndarray, edges: np.ndarray) -> tuple[float, float]:
     """(debiased ℓ2 error, debiased ℓ1 error by 100,000 draws) of the package uncertainty-calibration."""
-    parts = calibration.utils.bin(list(zip(p, y)), list(edges[1:-1]) + [1.0])
-    np.random.seed(0)  # noqa: NPY002: the package draws from the global generator
+    parts = calibration.utils.bin(list(zip(p, y)), [*edges[1:-1], 1.0])
+    np.random.seed(0)  # noqa: NPY002 (the package draws from the global generator)
     return (
         float(calibration.utils.unbiased_l2_ce(parts)),
         float(calibration.utils.normal_debiased_ce(parts, power=1, resamples=100_000)),

@@ -1,4 +1,4 @@
-"""Calibration and uncertainty metrics: by hand, by brute force, and against what other libraries gave (reference.json)."""
+"""Calibration and uncertainty: by hand, by brute force, and against other libraries' values (reference.json)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_smooth_ece_by_brute_force(seed):
 
 
 def test_smooth_ece_by_hand():
-    # all said 0.5 and none has it: the smoothed residual is −0.5 times a density, so the integral is 0.5 at any bandwidth
+    # all said 0.5 and none has it: the residual is −0.5 times a density: 0.5 at any bandwidth
     assert smooth_ece([0, 0, 0], [0.5, 0.5, 0.5]) == pytest.approx(0.5, abs=1e-6)
     assert smooth_ece([1, 0], [1.0, 0.0]) == 0.0
     # at a huge bandwidth everything is averaged: |mean residual|
@@ -122,7 +122,9 @@ def test_equal_mass_bins_are_numpys_quantiles(case):
     h = (len(often) - 1) * np.arange(1, 15) / 15
     ranks = np.sort(often)
     low = np.floor(h + 1e-9).astype(int)  # NumPy's own quantile rounds h, and so may miss a film by 1e-16
-    edges = ranks[low] + np.where(h - low > 1e-9, h - low, 0) * (ranks[np.minimum(low + 1, len(often) - 1)] - ranks[low])
+    edges = ranks[low] + np.where(h - low > 1e-9, h - low, 0) * (
+        ranks[np.minimum(low + 1, len(often) - 1)] - ranks[low]
+    )
     expected = np.zeros((15, 2))
     np.add.at(expected, np.searchsorted(edges, prob, side="right"), np.stack([weights, weights * y], axis=1))
     np.testing.assert_allclose(equal_mass([np.ones_like(prob), y * 1.0], prob, weights[None])[0], expected)

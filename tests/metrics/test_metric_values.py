@@ -137,7 +137,7 @@ def test_sensitivity_at_90_is_on_scikit_learns_roc_curve(case):
 
 
 def test_sensitivity_at_90_by_hand():
-    # ten negatives, so a false positive rate of 0.1 is one of them: .95 is hit before it and .6 after it, at the same rate
+    # ten negatives, so a false positive rate of 0.1 is one of them: .95 is hit before it and .6 after, at the same rate
     y = [1, 0, 1, 1] + [0] * 9
     prob = [0.95, 0.7, 0.6, 0.05] + [0.1] * 9
     assert METRICS.get("sensitivity_at_90")(y, prob) == pytest.approx(2 / 3)
@@ -160,9 +160,7 @@ def test_sensitivity_and_specificity_by_hand():
 # What is undefined -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name", ["auprc", "auroc", "sensitivity_at_90", "calibration_slope", "calibration_intercept"]
-)
+@pytest.mark.parametrize("name", ["auprc", "auroc", "sensitivity_at_90", "calibration_slope", "calibration_intercept"])
 @pytest.mark.parametrize("y", [[0, 0, 0], [1, 1, 1], []])
 def test_one_class_alone_is_undefined_not_zero(name, y):
     with warnings.catch_warnings():
