@@ -8,11 +8,33 @@ written.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
+
+
+def _numba() -> Any:
+    """numba, which imports whatever is called `coverage` and breaks where that is not the package that measures tests.
+
+    Folders and scripts of that name are near at hand in a project about coverage, so numba gets to see none.
+    """
+    present = sys.modules.get("coverage", sys)
+    if present is None or hasattr(present, "types"):
+        import numba
+    else:
+        sys.modules["coverage"] = None  # type: ignore[assignment]
+        try:
+            import numba
+        finally:
+            del sys.modules["coverage"]
+            if present is not sys:
+                sys.modules["coverage"] = present
+    return numba
+
+
+numba = _numba()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

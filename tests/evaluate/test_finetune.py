@@ -136,7 +136,6 @@ def test_shuffled_train_labels_do_change_it(lesions):
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {tests!r})
-sys.modules["coverage"] = None  # tests/coverage is not the package that numba looks for
 from cars.backbones import BACKBONES
 from cars.evaluate import FinetuneSettings, finetune
 from cars.workspace import Workspace
