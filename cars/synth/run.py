@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from ..config import as_dict
 from ..errors import DataError, FilmError, WorkspaceError
 from ..gates import gates_of, passed
 from ..gates import names as gate_names
@@ -148,8 +147,8 @@ def _sources(workspace: Workspace, items: pd.DataFrame) -> pd.DataFrame:
 
 def _row(item: dict[str, Any], film: pd.Series, models: Models, settings: SynthSettings) -> dict[str, Any]:
     """A row of `edits` as far as it is known before the edit; its id is the hash of all that decides the result."""
-    names = as_dict(settings)
-    how = {k: names[k] for k in ("mode", "steps", "guidance", "skip", "seeds", "feather")}
+    # as_dict would copy a generator that was handed over as an object, network and all
+    how = {k: getattr(settings, k) for k in ("mode", "steps", "guidance", "skip", "seeds", "feather")}
     generator, segmenter = named(settings.generator), named(settings.segmenter)
     revisions = [models.generator.revision, getattr(models.segmenter, "revision", segmenter), models.judge.revision]
     labels = {f: int(film[c]) for f, c in COLUMN_OF.items()}

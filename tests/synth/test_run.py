@@ -304,3 +304,14 @@ def test_edit_table_shows_gates_and_the_decision_that_counts(planned):
     assert table.set_index("edit_id").loc[first, "decision"] == "reject"
     assert table["decision"].notna().sum() == 1
     assert edit_table(workspace, "other").empty
+
+
+def test_models_that_are_handed_over_are_not_copied(planned):
+    """A copy of a network for each row of the plan would cost more than the edit."""
+    workspace, _ = planned
+
+    class Heavy(ToyGenerator):
+        def __deepcopy__(self, memo):
+            raise AssertionError("copied")
+
+    assert synth(workspace, replace(SETTINGS, generator=Heavy()))["edited"] == 10
