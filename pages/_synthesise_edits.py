@@ -292,11 +292,10 @@ def pictures_of(workspace: Workspace, edit: dict[str, Any], title: str) -> None:
 def badges(measures: pd.DataFrame) -> None:
     """One short badge a gate, the number that made it fail, and a table of all numbers."""
     told = pictures.deciding(measures)
-    with st.container(horizontal=True, gap="small"):
-        for gate, passed, number in told:
-            sign, colour = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "gray")}[passed]
-            about = gates.GATES.get(gate).help if gate in gates.names() else ""
-            st.badge(f"{sign} {plain(gate)}", color=colour, help=f"{about}  \n{plain(number)}")
+    looks = {True: ("✓", "green"), False: ("✗", "red"), None: ("–", "gray")}
+    row = " ".join(":{1}-badge[{0} {2}]".format(*looks[passed], plain(gate)) for gate, passed, _ in told)
+    about = [f"**{plain(gate)}**: {gates.GATES.get(gate).help}" for gate, _, _ in told if gate in gates.names()]
+    st.markdown(row, help="  \n".join(about))
     for gate, passed, number in told:
         if passed is False:
             st.caption(f"✗ {plain(gate)}: {plain(number)}")
