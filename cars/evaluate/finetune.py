@@ -1,9 +1,10 @@
 """The verb `finetune`: a grid of units, one per backbone × arm × seed.
 
-A unit's key is the hash of everything it learns from: backbone, starting weights, seed, recipe, steps, and the training
-and validate films with their labels. Test films and labels are not in it, so no training artefact can depend on them. A
-unit that exists is not trained again, in whichever run it was made. Files: `unit.py` and `experiment.py`; tables: units
-(one part a run and unit), predictions (one part a unit, validate and test films), experiments (one part a run).
+A unit's key is the hash of its arm's name and of everything it learns from: backbone, starting weights, seed, recipe,
+steps, and the training and validate films with their labels. Test films and labels are not in it, so no training
+artefact can depend on them. A unit that exists is not trained again, in whichever run it was made. Files: `unit.py`
+and `experiment.py`; tables: units (one part a run and unit), predictions (one part a unit, validate and test films),
+experiments (one part a run).
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def _of_run(context: Context, run: str) -> Context:
 def _unit(context: Context, backbone: str, start: str | None, arm: str, seed: int) -> Unit:
     revision = BACKBONES.get(backbone)(weights=start, seed=seed).revision
     recipe = experiment.recipe(context.settings)
-    learned_from = {"backbone": backbone, "weights": revision, "seed": seed, "recipe": recipe}
+    # the arm by name too: with few edits or steps two arms can be the same training, and are two units all the same
+    learned_from = {"backbone": backbone, "weights": revision, "arm": arm, "seed": seed, "recipe": recipe}
     phases = [(phase.cases.key, phase.steps) for phase in context.sets[arm]]
     key = digest(learned_from, phases, context.validation.key)
     return Unit(key, backbone, start, revision, arm, seed, sum(phase.steps for phase in context.sets[arm]))

@@ -94,6 +94,13 @@ def test_again_trains_nothing(lesions):
     assert again["backbones"] == first["backbones"]
 
 
+def test_arms_that_come_to_the_same_training_are_two_units(lesions):
+    result = finetune(lesions, settings(arms="real,real-equal-steps", steps=2))
+    assert len(set(result["units"])) == result["trained"] == 2, "72 of 83 films: 2 steps of 2"
+    assert sorted(lesions.read("units")["arm"]) == ["real", "real-equal-steps"]
+    assert lesions.read("units")["weights_sha256"].nunique() == 1
+
+
 def test_a_unit_of_another_run_is_used_again(lesions):
     finetune(lesions, settings(arms="real-equal-steps"))
     result = finetune(lesions, settings())
