@@ -119,7 +119,7 @@ def verb_command(verb: Verb) -> click.Command:
             opened = Workspace.create(workspace) if verb.creates else Workspace.open(workspace)
             with progress_bar(verb.name, as_json) as progress:
                 result = function(opened, settings, progress)
-            if result:  # a helping process of `accelerate launch` has nothing to tell
+            if result:  # a helping process of `torchrun` has nothing to tell
                 emit(result, as_json)
 
     fields = dataclasses.fields(settings_class)

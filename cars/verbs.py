@@ -80,7 +80,7 @@ VERBS: dict[str, Verb] = {
             (
                 "cars train-generator --workspace ws --minutes 15",
                 "cars train-generator --size 256 --minutes 240 --width 64",
-                "accelerate launch --num_processes 4 -m cars train-generator --size 128 --steps 50000",
+                "torchrun --nproc_per_node 4 -m -- cars train-generator --size 128 --steps 50000",
             ),
         ),
         Verb(

@@ -21,7 +21,7 @@ from .data import refuse_other_splits
 from .loop import Budget, Loop
 
 #: Side of the crops that it learns from, pixels, and weight of the Kullback-Leibler term.
-CROP, KL = 128, 1e-4
+CROP, KL = 64, 1e-4
 BATCH, RATE = 16, 1e-3
 #: Films whose latents lie in one file.
 SHARD = 512

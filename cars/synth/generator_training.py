@@ -4,7 +4,7 @@ models/generator/<key>.training/ holds, while it runs, the checkpoint and what w
 vae/ and latents/. The finished editor lies in models/generator/<key>/, and CURRENT names it. <key> is the hash of films
 and settings, so running it again goes on, or answers at once.
 
-Under `accelerate launch` the first process prepares judge and films and writes every file; the others train along.
+Under `torchrun` the first process prepares judge and films and writes every file; the others train along.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .data import SEGMENT_SIZE, EditorData, workspace_data
 from .judge import train_judge_on_workspace
 from .loop import Budget, machine
 from .models import current, make_current, workspace_judge, workspace_segmenter
-from .settings import TrainGeneratorSettings
+from .settings import TrainGeneratorSettings, vae_of
 from .training import Trainer
 from .training_card import card
 from .watching import Watch, fixed_set
@@ -209,7 +209,7 @@ def _train(run: _Run) -> None:
     made = note("train-generator", asked, {"judge": run.judge.revision, "films": digest(run.counts)})
     names = sorted(run.workspace.read("films", ["dataset"])["dataset"].dropna().unique().tolist())
     told = {"steps": trainer.step, "minutes": trainer.seconds / 60, "judge_flips": flips, **run.counts}
-    text, licence = card(trainer, settings, told, start, names, made["code_version"])
+    text, licence = card(trainer, settings, told, start, names, made["code_version"], run.judge_key)
     write_json(run.folder / "training.json", {**told, "losses": trainer.losses})
     for name in SHOWN:
         if (run.running / name).exists():
@@ -236,7 +236,7 @@ def _codec(run: _Run, films: Films) -> Any:
     from ..nets.latent import Latents, load_vae, save_vae
 
     settings, place = run.settings, run.running / "vae"
-    given = settings.start if settings.start not in ("auto", "scratch", "packaged") else settings.vae
+    given = vae_of(settings)
     if given != "train":
         return Latents(load_vae(Path(given), run.device))
     if not (place / "config.json").is_file():

@@ -1,9 +1,9 @@
 """The training loop that editor and autoencoder share: one or many devices, micro-batches, averages, checkpoints.
 
 Every step draws its whole batch from (seed, step) alone, so a run that was killed goes on to the same losses. With
-several processes (`accelerate launch`) each draws the same batch and takes its rows of it; gradients are summed once a
-step, after all micro-batches. DistributedDataParallel would sum them while they arise, and a process that ran out of
-memory would leave the others waiting; so they are summed here, when all have said that they are through.
+several processes (`torchrun`, `accelerate launch`) each draws the same batch and takes its rows of it; gradients are
+summed once a step, after all micro-batches. DistributedDataParallel would sum them while they arise, and a process that
+ran out of memory would leave the others waiting; so they are summed here, when all have said that they are through.
 
 A device whose memory is too small halves the micro-batch and adds up more of them: the batch stays the same.
 """
@@ -51,7 +51,7 @@ class Budget:
 def machine(device: str = "cpu") -> Any:
     """accelerate's Accelerator for a device: bf16 on a GPU that has it, and the other processes where there are some.
 
-    device: "cpu", "cuda" or "cuda:1". Under `accelerate launch` each process gets its own GPU, or its share of the CPU.
+    device: "cpu", "cuda" or "cuda:1". Under `torchrun` each process gets its own GPU, or its share of the CPU.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState

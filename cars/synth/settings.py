@@ -61,6 +61,11 @@ class TrainGeneratorSettings:
     seed: int = setting(0, "Seed of films, regions and noise.", minimum=0)
 
 
+def vae_of(settings: TrainGeneratorSettings) -> str:
+    """Where the autoencoder comes from: an editor to start from brings its own, else what `vae` says."""
+    return settings.vae if settings.start in ("auto", "scratch", "packaged") else settings.start
+
+
 @dataclass(frozen=True)
 class SynthSettings:
     """How to make the edits of a plan."""

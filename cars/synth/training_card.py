@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..config import as_dict
-from .settings import TrainGeneratorSettings
+from .settings import TrainGeneratorSettings, vae_of
 
 CARD = """---
 license: other
@@ -28,10 +28,11 @@ the moving average of the weights, as float16.{vae}
 
 **Losses.** {losses}
 
-**What the judge sees.** {flips} The judge learned from the same patients, and these films are of train patients: this
-says whether the editor obeys, not whether a reader would believe it.
+**What the judge sees.** {flips} {judge} These films are of train patients: this says whether the editor obeys, not
+whether a reader would believe it.
 
-**Licence.** {licence}. The weights derive from those patients' films and stay under the data set's terms.
+**Licence.** {licence}. The weights derive from those patients' films and stay under the
+data set's terms.
 
 **Not for** diagnosis, nor for films that are not frontal chest radiographs.
 
@@ -40,13 +41,25 @@ says whether the editor obeys, not whether a reader would believe it.
 {settings}
 """
 
+#: What the judge was trained on: a workspace's own, and the packaged one.
+JUDGES = (
+    "The judge learned from the same patients.",
+    "The judge is the packaged one, which has seen phantom films only.",
+)
+
 
 def card(
-    trainer: Any, settings: TrainGeneratorSettings, told: dict[str, Any], start: str, datasets: Sequence[str], code: str
+    trainer: Any,
+    settings: TrainGeneratorSettings,
+    told: dict[str, Any],
+    start: str,
+    datasets: Sequence[str],
+    code: str,
+    judge: str,
 ) -> tuple[str, str]:
     """The card's text, and the licence in words.
 
-    told: counts of films, "steps", "minutes" and "judge_flips" of `watching.flips`.
+    told: counts of films, "steps", "minutes" and "judge_flips" of `watching.flips`. judge: its key, or "packaged".
     """
     net = trainer.net
     names = ", ".join(f'"{name}"' for name in datasets)
@@ -55,14 +68,16 @@ def card(
     space = f"the {net.size} × {net.size} pixels"
     if net.codec.factor > 1:
         space = f"the {net.codec.channels} × {net.size // net.codec.factor}² latents of films of {net.size} pixels"
-        source = "trained on the same films" if settings.vae == "train" else f"of {settings.vae}, with its own terms"
-        vae = f" Autoencoder: {source}."
+        source = vae_of(settings)
+        vae = f" Autoencoder: {'trained on the same films' if source == 'train' else f'of {source}'}."
+        if source != "train":
+            licence += f", and those of the autoencoder of {source}"
     plain = {k: v for k, v in as_dict(settings).items() if isinstance(v, str | int | float)}
     rows = [f"| {name} | {value} |" for name, value in plain.items()]
     return CARD.format(
         licence_name=licence.replace(" ", "-"), parameters=sum(p.numel() for p in net.parameters()) / 1e6, space=space,
         code=code, datasets=names, start=start, batch=settings.batch, seed=settings.seed, vae=vae,
-        losses=loss_words(trainer.losses), flips=flip_words(told["judge_flips"]),
+        losses=loss_words(trainer.losses), flips=flip_words(told["judge_flips"]), judge=JUDGES[judge == "packaged"],
         licence=licence[0].upper() + licence[1:],
         settings="\n".join(rows), **{k: v for k, v in told.items() if k != "judge_flips"},
     ), licence  # fmt: skip

@@ -107,10 +107,13 @@ def test_an_autoencoder_of_a_folder_is_used_and_named(tmp_path, cheap, monkeypat
     assert own.vae.config.scaling_factor == 0.5
     for a, b in zip(own.vae.parameters(), given.vae.parameters()):
         np.testing.assert_allclose(a, b, atol=1e-3)  # float16 in the folder
-    assert "with its own terms" in (folder / "README.md").read_text(encoding="utf-8")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert f"those of the autoencoder of {tmp_path / 'kept'}" in card
+    assert "packaged one" not in card or told["judge"] == "packaged"
     # from that editor another run goes on in the same latents
     more = train_generator(workspace, replace(LATENT, steps=1, start=str(folder)))
     assert more["generator"] != told["generator"]
+    assert f"Autoencoder: of {folder}" in (current(workspace, "generator") / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("size", [48, 100, 200])
