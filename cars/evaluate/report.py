@@ -17,21 +17,24 @@ from . import calibration
 from .scores import MACRO, PROBABILITIES, chosen_run, nested, predictions, score, test_set, units_of
 from .settings import ReportSettings
 from .slices import score_slices
+from .uncertainty import score_uncertainty
 
 #: The one metric that the sentences judge by; all others are there to be looked at.
 PRIMARY = "auprc"
 
 
 def report(workspace: Workspace, settings: ReportSettings, progress: Progress = silent) -> dict[str, Any]:
-    """Score a run's test predictions and write them to the tables `scores`, `gains` and `slices`.
+    """Score a run's test predictions and write them to the tables `scores`, `gains`, `slices` and
+    `model_uncertainty`.
 
     Returns: run, units (how many), backbones: backbone → arm → metric → {value, low, high, n}, differences: backbone →
         arm → metric → {value, low, high, p, p_holm, verdict}, sentences: backbone → arm → sentence.
     """
     scores, gains = score(workspace, settings, part_of(progress, 0.0, 0.8))
-    slices = score_slices(workspace, settings, part_of(progress, 0.8, 1.0))
+    slices = score_slices(workspace, settings, part_of(progress, 0.8, 0.95))
+    uncertain = score_uncertainty(workspace, settings, part_of(progress, 0.95, 1.0))
     run = scores["run"].iloc[0]
-    for table, frame in (("scores", scores), ("gains", gains), ("slices", slices)):
+    for table, frame in (("scores", scores), ("gains", gains), ("slices", slices), ("model_uncertainty", uncertain)):
         if len(frame):
             workspace.write_part(table, run, frame)
     return {

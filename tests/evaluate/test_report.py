@@ -254,6 +254,12 @@ def test_the_mean_over_seeds_is_of_metrics_and_the_ensemble_of_probabilities(see
     assert row["value"] == pytest.approx(((mean - truth[:, c]) ** 2).mean(), abs=1e-9)
 
 
+def test_the_report_writes_what_the_seeds_disagree_about(seeded):
+    table = seeded[0].read("model_uncertainty")
+    assert set(zip(table["backbone"], table["arm"])) == {(b, a) for b in ("one", "two") for a in ("real", "real+cars")}
+    assert set(table["run"]) == {"r"}
+
+
 def test_the_noise_of_seeds_is_in_the_interval_of_the_mean(seeded):
     workspace, splits = seeded
     gains, truth = gain_table(workspace), truth_of(workspace)
