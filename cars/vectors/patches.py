@@ -35,10 +35,9 @@ class Patches:
         self.groups = np.asarray(groups)
         passed = np.stack([self.high_passed(film) for film in films])
         self.films = passed
-        # twice the side, so that no offset wraps around
-        side = (2 * self.size, 2 * self.size)
-        self._films = np.fft.rfft2(passed, side).astype(np.complex64)
-        self._squares = np.fft.rfft2(passed**2, side).astype(np.complex64)
+        # no padding: at the offsets that count, where the whole piece lies on the film, nothing wraps around
+        self._films = np.fft.rfft2(passed).astype(np.complex64)
+        self._squares = np.fft.rfft2(passed**2).astype(np.complex64)
         self._flat = FLAT * passed.std(axis=(1, 2))
 
     def high_passed(self, film: np.ndarray) -> np.ndarray:
@@ -71,10 +70,10 @@ class Patches:
         others = np.flatnonzero(self.groups != group)
         if not len(others) or energy <= n * (FLAT * passed.std()) ** 2 or energy == 0:
             return float("nan"), -1, (0, 0)
-        size, side = self.size, (2 * self.size, 2 * self.size)
-        wanted, counted = (np.conj(np.fft.rfft2(a, side)).astype(np.complex64) for a in (piece, where.astype(float)))
-        offsets = np.fft.fftfreq(2 * size, 1 / (2 * size)).astype(int)
-        fits = self._fitting(where, offsets)
+        side = (self.size, self.size)
+        wanted, counted = (np.conj(np.fft.rfft2(a)).astype(np.complex64) for a in (piece, where.astype(float)))
+        (down, fits_down), (right, fits_right) = (self._offsets(where.any(axis=axis)) for axis in (1, 0))
+        fits = fits_down[:, None] & fits_right
         best: tuple[float, int, tuple[int, int]] = (float("nan"), -1, (0, 0))
         for start in range(0, len(others), BLOCK):
             rows = others[start : start + BLOCK]
@@ -87,15 +86,15 @@ class Patches:
             at = int(score.argmax())
             found = float(score.flat[at])
             if np.isfinite(found) and not found <= best[0]:
-                row, down, right = np.unravel_index(at, score.shape)
-                best = (min(1.0, found), int(rows[row]), (int(offsets[down]), int(offsets[right])))
+                row, y, x = np.unravel_index(at, score.shape)
+                best = (min(1.0, found), int(rows[row]), (int(down[y]), int(right[x])))
         return best
 
-    def _fitting(self, where: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-        """bool (2 S, 2 S): the offsets at which the whole piece lies on a film, and within reach."""
-        allowed = []
-        for axis in (1, 0):
-            held = np.flatnonzero(where.any(axis=axis))
-            fits = (offsets >= -held[0]) & (offsets <= self.size - 1 - held[-1])
-            allowed.append(fits if self.reach is None else fits & (np.abs(offsets) <= self.reach))
-        return allowed[0][:, None] & allowed[1][None]
+    def _offsets(self, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of each shift along one axis that wraps around, the offset it stands for, and whether it counts: the whole
+        piece lies on the film, within reach. held: bool (S,), the rows or columns of the piece. Both (S,)."""
+        first, last = np.flatnonzero(held)[[0, -1]]
+        shift = np.arange(self.size)
+        offset = np.where(shift <= self.size - 1 - last, shift, shift - self.size)
+        fits = offset >= -first
+        return offset, fits if self.reach is None else fits & (np.abs(offset) <= self.reach)
