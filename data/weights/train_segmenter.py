@@ -263,8 +263,11 @@ def outline(net, images: np.ndarray, seed: int, rounds: int = 8) -> tuple[np.nda
     return mean, both.min(axis=(0, 2))
 
 
-def real_train_films(source: Path) -> np.ndarray:
-    """The train patients' frontal films of a MIMIC-CXR-JPG tree, uint8 (N, S, S)."""
+def real_train_films(source: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The train patients' frontal films of a MIMIC-CXR-JPG tree, uint8 (N, S, S), and their names (N,).
+
+    A film's name is its dicom_id, or what source.csv (path, source) calls it where the tree has one.
+    """
     import pandas as pd
 
     from cars.imaging import decode, square
@@ -274,10 +277,13 @@ def real_train_films(source: Path) -> np.ndarray:
     rows = split.merge(meta[["dicom_id", "ViewPosition"]], on="dicom_id")
     rows = rows[(rows["split"] == "train") & rows["ViewPosition"].isin(["PA", "AP"])]
     paths = [
-        source / "files" / f"p{str(s)[:2]}" / f"p{s}" / f"s{t}" / f"{d}.jpg"
+        f"files/p{str(s)[:2]}/p{s}/s{t}/{d}.jpg"
         for d, s, t in rows[["dicom_id", "subject_id", "study_id"]].itertuples(index=False)
     ]
-    return np.stack([square(decode(path, SIZE), SIZE) for path in paths])
+    names = rows["dicom_id"].to_numpy(str)
+    if (source / "source.csv").is_file():
+        names = pd.read_csv(source / "source.csv").set_index("path")["source"].loc[paths].to_numpy(str)
+    return np.stack([square(decode(source / path, SIZE), SIZE) for path in paths]), names
 
 
 def main() -> None:
@@ -310,13 +316,13 @@ def main() -> None:
     steps = fit(net, pools, seconds * first, options.rate, options.seed) if first else 0
     sure = films = 0
     if options.real:
-        real = real_train_films(options.real)
-        films = len(real)
+        real, names = real_train_films(options.real)
+        films, used = len(real), np.zeros(len(real), bool)
         for turn in (1, 2):
             probabilities, steady = outline(net, real, options.seed + turn)
             found = to_masks(probabilities, SIZE, SIZE)
             kept = (found.confidence >= SURE) & (steady >= STEADY)
-            sure = int(kept.sum())
+            sure, used = int(kept.sum()), used | kept
             print(f"outlines kept: {sure} of {films}", flush=True)
             turned = np.concatenate([strange, strange_films(len(real) // 2, options.seed + turn, real)])
             no = np.zeros((len(turned), 3, SIZE, SIZE), bool)
@@ -338,6 +344,8 @@ def main() -> None:
         "earlier": earlier, "code_version": provenance.code_version(),
     }  # fmt: skip
     save(net, options.out, config)
+    if options.real:
+        write_text(options.out / "films.txt", "\n".join(sorted(names[used])) + "\n")
     write_text(options.out / "README.md", card(config, options.real is not None))
     print(config)
 
@@ -352,6 +360,8 @@ def card(config: dict, real: bool) -> str:
         "A UNet of 0.26 M parameters for frontal films at 128 px, float16, made by `data/weights/train_segmenter.py`.",
         "",
         f"- Trained on {trained['phantom films']} phantom films (`cars.phantom`, synthetic) whose masks are exact,",
+        f"  and {trained.get('of drawn lung shapes', 0)} bent to {trained.get('drawn lung shapes', 0)} drawn",
+        "  lung shapes (`cars/phantom/drawn_lungs.py`: masks in torchxrayvision by V7 Labs, CC BY 4.0),",
         "  under strong random changes of exposure, processing, noise, overlays, frame and shape; every fifth film is",
         "  no upright frontal chest (lateral, turned, blank, noise, clouds) and has empty masks;",
         f"  {config['steps']} steps of 16 films, {config['minutes']:g} minutes on {config['threads']} CPU thread(s).",
@@ -368,11 +378,12 @@ def card(config: dict, real: bool) -> str:
         lines += [
             f"- Then also on {trained['of them trusted']} of {trained['real train films']} frontal films of the train",
             "  patients of a subset of NIH ChestX-ray14 (NIH Clinical Center; Wang et al., CVPR 2017), those whose",
-            "  outline, drawn by the network, it was sure of. No human outline was used, no film of other patients.",
+            "  outline, drawn by the network, it was sure of (`films.txt` names them). NIH gives these films free with",
+            "  attribution. No human outline of a film was used, no film of other patients.",
         ]
     lines += [
         f"- Mean Dice on 200 phantom films of another seed, unchanged: {scores}.",
-        "- The lungs end at the heart's border and at the diaphragm's dome, as readers outline them. Under an effusion",
+        "- The lungs follow heart, mediastinum and dome, as JSRT's and Montgomery's masks do. Under an effusion",
         "  or a consolidation the outline follows the anatomy, not the visible air.",
         "- Not for lateral films, children, or any clinical use. `confidence` is low where it does not know, and CARS",
         "  edits no such film.",
