@@ -1,6 +1,6 @@
 """Make data/weights/segmenter: the command that made the shipped weights.
 
-    python data/weights/train_segmenter.py --minutes 12 [--shapes] [--real SOURCE] [--start FOLDER] [--out FOLDER]
+    python data/weights/train_segmenter.py --minutes 12 [--shapes] [--real SOURCE --real-is TEXT] [--start FOLDER]
 
 Stage 1 learns on phantom films, whose masks are exact, under strong changes of appearance and shape; with --shapes most
 of them are bent so that their lungs take the shapes of real ones (cars/phantom/drawn_lungs.py).
@@ -294,7 +294,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=3e-3, help="peak learning rate of stage 1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--real", type=Path)
+    parser.add_argument("--real", type=Path, help="a folder in MIMIC-CXR-JPG's layout")
+    parser.add_argument("--real-is", default="the user's own data set", help="what the card calls those films")
     parser.add_argument("--start", type=Path, help="a segmenter's folder to go on from")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "segmenter")
     options = parser.parse_args()
@@ -346,12 +347,12 @@ def main() -> None:
     save(net, options.out, config)
     if options.real:
         write_text(options.out / "films.txt", "\n".join(sorted(names[used])) + "\n")
-    write_text(options.out / "README.md", card(config, options.real is not None))
+    write_text(options.out / "README.md", card(config, options.real_is if options.real else ""))
     print(config)
 
 
-def card(config: dict, real: bool) -> str:
-    """The model card."""
+def card(config: dict, real: str) -> str:
+    """The model card. real: which real films were used, "" for none."""
     trained = config["trained_on"]
     scores = ", ".join(f"{organ} {score:.3f}" for organ, score in config["phantom_dice"].items())
     lines = [
@@ -377,9 +378,9 @@ def card(config: dict, real: bool) -> str:
     if real:
         lines += [
             f"- Then also on {trained['of them trusted']} of {trained['real train films']} frontal films of the train",
-            "  patients of a subset of NIH ChestX-ray14 (NIH Clinical Center; Wang et al., CVPR 2017), those whose",
-            "  outline, drawn by the network, it was sure of (`films.txt` names them). NIH gives these films free with",
-            "  attribution. No human outline of a film was used, no film of other patients.",
+            f"  patients of {real},",
+            "  those whose outline, drawn by the network, it was sure of (`films.txt` names them). No human outline of a",
+            "  film was used, no film of other patients.",
         ]
     lines += [
         f"- Mean Dice on 200 phantom films of another seed, unchanged: {scores}.",
