@@ -379,8 +379,8 @@ def card(config: dict, real: str) -> str:
         lines += [
             f"- Then also on {trained['of them trusted']} of {trained['real train films']} frontal films of the train",
             f"  patients of {real},",
-            "  those whose outline, drawn by the network, it was sure of (`films.txt` names them). No human outline of a",
-            "  film was used, no film of other patients.",
+            "  those whose outline, drawn by the network, it was sure of (`films.txt` names them). No human outline of",
+            "  a film was used, no film of other patients.",
         ]
     lines += [
         f"- Mean Dice on 200 phantom films of another seed, unchanged: {scores}.",
