@@ -168,15 +168,17 @@ def case(finding: str, direction: str, number: int) -> Case:
 def around(place: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The ellipse about a finding's place, cut to the lungs and a margin: bool (128, 128), as a reader would mark it.
 
-    place: bool (H, W). Its half axes are 2.2 standard deviations of the place along each axis: a filled ellipse has 2.
+    place: bool (H, W). Its half axes are 2.2 standard deviations of the place along each axis, where a filled ellipse has
+    2, and a margin of 8% of the lungs' height (added as squares), which makes a nodule's region as large as `roi_for`'s.
     """
     small = fitted(place, SEGMENT_SIZE) if place.shape[0] != SEGMENT_SIZE else place
     y, x = np.nonzero(small if small.any() else fitted(place.astype(np.float32), SEGMENT_SIZE) > 0)
-    spread = np.cov(np.stack([y, x])) * 2.2**2 + 4 * np.eye(2)
+    lungs = masks[0] | masks[1]
+    height = np.ptp(np.flatnonzero(lungs.any(axis=1)))
+    spread = np.cov(np.stack([y, x])) * 2.2**2 + (0.08 * height) ** 2 * np.eye(2)
     grid = np.indices(small.shape) - np.array([y.mean(), x.mean()])[:, None, None]
     inside = np.einsum("iyx,ij,jyx->yx", grid, np.linalg.inv(spread), grid) <= 1
-    lungs = masks[0] | masks[1]
-    return inside & grow(lungs, 0.04 * np.ptp(np.flatnonzero(lungs.any(axis=1))))
+    return inside & grow(lungs, 0.04 * height)
 
 
 def measure(

@@ -287,7 +287,8 @@ def _lesion(scene: Scene, drawn: Drawn) -> None:
         x, y = _point(scene, side, drawn.u, drawn.v, drawn.z)
         r = drawn.extent / 2
         wobble = 0.14 if drawn.kind == "round" else 0.30
-        rough = wobble * mottle(scene.grid, drawn.seed, max(0.35, 0.5 * r))
+        # bounded, so that nothing of a nodule lies beyond 1.7 of its radius
+        rough = np.clip(wobble * mottle(scene.grid, drawn.seed, max(0.35, 0.5 * r)), -0.4, 0.8)
         radius = _radius(scene, x, y, r, r * drawn.aspect, drawn.angle) * (1 + rough)
         ball = np.sqrt(np.clip(1 - radius**2, 0, None)) * min(drawn.extent + 0.7, 3.6)
         inside = np.minimum(1, scene.lung(side) / 2)

@@ -27,7 +27,7 @@ from cars.schema import FINDINGS
 
 Progress = Callable[[int, int, str], None]
 #: Raised when the same settings start to give other films; a half-written tree of another version is refused.
-VERSION = 1
+VERSION = 2
 CHUNK = 24
 _PROCEDURE = {"AP": "CHEST (PORTABLE AP)", "PA": "CHEST (PA AND LAT)", "LATERAL": "CHEST (PA AND LAT)"}
 _VIEW_CODE = {"AP": "antero-posterior", "PA": "postero-anterior", "LATERAL": "lateral"}

@@ -26,9 +26,9 @@ from .roi import FOCAL, REGIONS, random_roi, roi_for
 #: Side at which outlines are found before they are shrunk to the editor's size, pixels.
 SEGMENT_SIZE = 128
 #: Findings that change the outlines themselves; the outlines are never shown inside their ROI.
-SHAPE_CHANGING = ("Cardiomegaly", "Enlarged Cardiomediastinum", "Pleural Effusion", "Pneumothorax")
+SHAPE_CHANGING = ("Atelectasis", "Cardiomegaly", "Enlarged Cardiomediastinum", "Pleural Effusion", "Pneumothorax")
 #: Findings that the editor learns late, and how much more often the phantom draws them for it.
-HARD = {"Lung Lesion": 2.5, "Atelectasis": 2.0, "Pneumothorax": 1.5, "Pneumonia": 1.5}
+HARD = {"Lung Lesion": 4.0, "Atelectasis": 3.0, "Pneumothorax": 1.5, "Pneumonia": 1.5}
 NO_FINDING = FINDINGS.index("No Finding")
 DISEASES = [n for n, f in enumerate(FINDINGS) if f not in ("No Finding", "Support Devices")]
 

@@ -236,8 +236,9 @@ REGIONS: dict[str, Region] = {
     "Pneumothorax": pneumothorax,
     "Support Devices": devices,
 }
-#: Findings small enough that a deletion may follow the judge's gaze to one place.
-FOCAL = ("Lung Lesion", "Fracture", "Consolidation", "Pneumonia", "Lung Opacity", "Atelectasis")
+#: Findings small enough that a deletion may follow the judge's gaze to one place. Atelectasis is none: the judge looks at
+#: the collapsed lung, and the dome that it lifted must come down as well.
+FOCAL = ("Lung Lesion", "Fracture", "Consolidation", "Pneumonia", "Lung Opacity")
 
 
 def roi_for(
