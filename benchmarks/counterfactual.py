@@ -168,8 +168,8 @@ def case(finding: str, direction: str, number: int) -> Case:
 def around(place: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """The ellipse about a finding's place, cut to the lungs and a margin: bool (128, 128), as a reader would mark it.
 
-    place: bool (H, W). Its half axes are 2.2 standard deviations of the place along each axis, where a filled ellipse has
-    2, and a margin of 8% of the lungs' height (added as squares), which makes a nodule's region as large as `roi_for`'s.
+    place: bool (H, W). Its half axes are 2.2 standard deviations of the place along each axis, where a filled ellipse
+    has 2, and 8% of the lungs' height (added as squares), which makes a nodule's region as large as `roi_for` does.
     """
     small = fitted(place, SEGMENT_SIZE) if place.shape[0] != SEGMENT_SIZE else place
     y, x = np.nonzero(small if small.any() else fitted(place.astype(np.float32), SEGMENT_SIZE) > 0)
@@ -399,7 +399,7 @@ def main() -> None:
     parser.add_argument("--editor", type=Path, help="an editor's folder; default: the packaged one")
     parser.add_argument("--judge", type=Path, help="a judge's folder; default: the packaged one")
     parser.add_argument("--mode", default="auto", choices=("auto", "inversion", "inpaint"))
-    parser.add_argument("--guidance", type=float, default=3.0)
+    parser.add_argument("--guidance", type=float, default=SynthSettings().guidance)
     parser.add_argument("--findings", default=",".join(EDITABLE), help="only these, separated by commas")
     parser.add_argument("--grid", type=Path, help="write source, edit, sham and truth of a few films here (PNG)")
     parser.add_argument("--json", action="store_true")

@@ -53,7 +53,7 @@ class EditRequest:
     age: float | None = None
     seed: int = 0
     mode: str = "inversion"
-    guidance: float = 3.0
+    guidance: float = 1.5
     skip: float = 0.0
     steps: int = 20
     hide_masks: bool = True

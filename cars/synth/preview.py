@@ -27,7 +27,7 @@ def preview(
     dicom_id: str,
     findings: dict[str, str],
     seed: int = 0,
-    guidance: float = 3.0,
+    guidance: float | None = None,
     settings: SynthSettings | None = None,
     models: Models | None = None,
 ) -> dict[str, Any]:
@@ -38,7 +38,8 @@ def preview(
     Args:
         findings: finding → "insert" or "delete".
         seed: an integer of at least 0.
-        settings: generator, segmenter, judge, mode, steps and device (default: the verb's); `guidance` here counts.
+        settings: generator, segmenter, judge, mode, steps and device (default: the verb's); `guidance`,
+            where given, counts.
         models: those of `run.workspace_models`, loaded before; default: loaded here.
 
     Returns: "source", "edited", "sham" uint8 (H, W); "difference" int16 (H, W), edited − source; "roi" bool (H, W);
@@ -49,7 +50,8 @@ def preview(
     """
     if seed < 0:
         raise SettingError(f"{seed} is no seed.", "Use an integer of at least 0.")
-    settings = replace(settings or SynthSettings(), guidance=guidance)
+    settings = settings or SynthSettings()
+    settings = settings if guidance is None else replace(settings, guidance=guidance)
     match = workspace.query("synth/one_film", dicom_id=dicom_id)
     if match.empty:
         raise DataError(f"There is no film {dicom_id!r} in this workspace.", "Choose one of the table films.")

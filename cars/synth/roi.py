@@ -236,8 +236,8 @@ REGIONS: dict[str, Region] = {
     "Pneumothorax": pneumothorax,
     "Support Devices": devices,
 }
-#: Findings small enough that a deletion may follow the judge's gaze to one place. Atelectasis is none: the judge looks at
-#: the collapsed lung, and the dome that it lifted must come down as well.
+#: Findings small enough that a deletion may follow the judge's gaze to one place. Atelectasis is none: the judge looks
+#: at the collapsed lung, and the dome that it lifted must come down as well.
 FOCAL = ("Lung Lesion", "Fracture", "Consolidation", "Pneumonia", "Lung Opacity")
 
 
