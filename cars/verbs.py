@@ -97,9 +97,9 @@ VERBS: dict[str, Verb] = {
             ),
         ),
         Verb(
-            "report", "cars.evaluate", "report", "ReportSettings",
+            "report", "cars.results", "report", "ReportSettings",
             "Score the fine-tuned units on untouched test patients, with intervals.",
-            ("cars report --workspace ws --json",),
+            ("cars report --workspace ws --json", "cars report --html gains.html --pdf gains.pdf --csv gains.csv"),
         ),
         Verb(
             "export-models", "cars.evaluate", "export_models", "ExportModelsSettings",

@@ -16,7 +16,7 @@ LEVELS = [
     {"datasets", "backbones", "generators", "segmenters", "metrics", "gates", "vectors"},
     {"ingest", "concepts", "embed", "index", "coverage", "anatomy", "synth", "evaluate", "export"},
     {"plots", "pictures", "stages"},
-    {"verbs", "cli", "__main__", "demo", "serve", "doctor"},
+    {"results", "verbs", "cli", "__main__", "demo", "serve", "doctor"},
 ]  # fmt: skip
 #: Verbs meet in the tables; index.py is a library of level 3 that verbs may use.
 VERBS = {"ingest", "concepts", "embed", "coverage", "anatomy", "synth", "evaluate", "export"}

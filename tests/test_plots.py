@@ -149,25 +149,6 @@ def test_gap_bars_of_no_gap_is_an_empty_figure(gaps: pd.DataFrame) -> None:
     assert "0 gaps" in title(plots.gap_bars(gaps.head(0)))
 
 
-def test_coverage_bars_before_and_after() -> None:
-    side = {"films": 209, "tway": {1: {1: 1.0, 2: 0.5}, 30: {1: 0.8, 2: 0.1}}}
-    after = {"films": 215, "tway": {1: {1: 1.0, 2: 0.6}, 30: {1: 0.8, 2: 0.2}}}
-    change = {"unit": "patient", "before": side, "after": after, "synthetic_films": 6, "synthetic_patients": 5}
-    figure = plots.coverage_bars(change, "phantom")
-    bars = {trace.name: dict(zip(trace.y, trace.x)) for trace in figure.data}
-    assert bars["before"]["2 values, 1 patient or more"] == pytest.approx(50)
-    assert bars["after"]["2 values, 30 patients or more"] == pytest.approx(20)
-    assert "209 real train films from phantom, and 6 accepted synthetic ones of 5 patients" in title(figure)
-
-
-def test_the_numbers_of_coverage_before_and_after() -> None:
-    change = {"before": {"films": 9, "tway": {1: {2: 0.5}}}, "after": {"films": 11, "tway": {1: {2: 0.6}}}}
-    assert plots.coverage_bars_table(change).to_dict("records") == [
-        {"side": "before", "values": 2, "least": 1, "share": 0.5, "films": 9},
-        {"side": "after", "values": 2, "least": 1, "share": 0.6, "films": 11},
-    ]
-
-
 @pytest.fixture
 def scores() -> pd.DataFrame:
     rows = [
@@ -197,7 +178,10 @@ def test_the_forest_has_a_panel_a_metric_with_a_zero_line(scores: pd.DataFrame) 
     assert {shape.x0 for shape in figure.layout.shapes} == {0}
     labels = [a.text for a in figure.layout.annotations[2:]]
     assert labels == ["+0.400 · no evidence · n 259"] * 2
-    assert "Edema; paired by patient; 259 test films from phantom" in title(figure)
+    assert "Edema; paired by patient; p adjusted by Holm over backbones; 259 test films from phantom" in title(figure)
+    judged = plots.gain_forest(gains.assign(p_holm=0.25), ["auprc"], calibrated=True)
+    assert judged.layout.annotations[1].text == "+0.400 · no evidence (p 0.250) · n 259"
+    assert "mean over findings after temperature scaling" in title(judged)
 
 
 def test_a_difference_that_is_not_defined_is_left_out(scores: pd.DataFrame) -> None:
@@ -217,16 +201,20 @@ def test_the_rare_combinations_have_their_positives() -> None:
     assert "50 test films from phantom" in title(figure)
 
 
-def test_reliability_has_the_diagonal_and_an_interval_a_bin() -> None:
+def test_reliability_has_a_panel_an_arm_with_both_sides() -> None:
     table = pd.DataFrame(
         {"mean_probability": [0.2, 0.7], "observed": [0.1, 0.9], "low": [0.02, 0.7], "high": [0.3, 0.97],
          "n": [40, 60], "patients": [20, 30]}
     )  # fmt: skip
-    figure = plots.reliability({"real": table, "real+cars": table}, "phantom")
-    assert list(figure.data[0].x) == list(figure.data[0].y) == [0, 1]
-    assert list(figure.data[1].error_y.array) == pytest.approx([0.2, 0.07])
+    sides = {"before": table, "after": table.assign(observed=[0.2, 0.8])}
+    figure = plots.reliability({"real": sides, "real+cars": sides}, "b", "phantom")
+    assert [a.text for a in figure.layout.annotations] == ["real", "real+cars"]
+    diagonal, before, after = figure.data[:3]
+    assert list(diagonal.x) == list(diagonal.y) == [0, 1]
+    assert list(before.error_y.array) == pytest.approx([0.2, 0.07])
+    assert list(after.y) == pytest.approx([0.2, 0.8])
+    assert [t.name for t in figure.data if t.showlegend] == ["before temperature scaling", "after temperature scaling"]
     assert "100 cases (film × finding × seed) an arm from phantom" in title(figure)
-    assert {"real", "real+cars"} <= {a.text for a in figure.layout.annotations}
 
 
 def test_no_figure_names_a_font_from_outside(pairs: CoOccurrence, gaps: pd.DataFrame) -> None:

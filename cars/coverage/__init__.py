@@ -9,6 +9,7 @@ from .cards import GapCard, gap_card, markdown
 from .codes import FilmCodes, film_codes
 from .compare import before_after
 from .error import ModelError, model_error
+from .gained import coverage_gains, gained_sentence
 from .gap_list import GapList, Narrowing
 from .rank import PART_WORDS, PARTS, RankSettings, plausible, ranked, score_parts, shares, weights_of
 from .search import gaps
@@ -32,10 +33,12 @@ __all__ = [
     "combinations_of",
     "cooccurrence",
     "counts",
+    "coverage_gains",
     "film_codes",
     "films_of_pattern",
     "filters",
     "finding_counts",
+    "gained_sentence",
     "gap_card",
     "gap_table",
     "gaps",

@@ -17,11 +17,12 @@ Tables (`run` is a hash of the run's units, `unit` of everything that one traini
     gains        see scores.score: run backbone arm finding metric calibrated value low high p p_holm verdict …
 """
 
+from .curves import reliability
 from .export_models import export_models
 from .finetune import finetune
 from .grid import grid_progress
-from .report import gain_table, reliability, report, score_table, sentences, slice_table
-from .scores import runs
+from .report import gain_table, report, score_table, sentences, slice_table, uncertainty_table
+from .scores import runs, units_of
 from .settings import (
     ARMS,
     BACKBONE_GROUPS,
@@ -56,4 +57,6 @@ __all__ = [
     "score_table",
     "sentences",
     "slice_table",
+    "uncertainty_table",
+    "units_of",
 ]

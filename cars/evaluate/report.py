@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import schema
 from ..config import as_dict
-from ..errors import SettingError, WorkspaceError
-from ..metrics.ece import bin_of
+from ..errors import WorkspaceError
 from ..progress import Progress, part_of, silent
-from ..workspace import Workspace
-from . import calibration
-from .scores import MACRO, PROBABILITIES, chosen_run, nested, predictions, score, test_set, units_of
+from ..provenance import note
+from ..workspace import Workspace, write_json
+from .scores import MACRO, chosen_run, nested, score, units_of
 from .settings import ReportSettings
 from .slices import score_slices
 from .uncertainty import score_uncertainty
@@ -37,6 +35,8 @@ def report(workspace: Workspace, settings: ReportSettings, progress: Progress = 
     for table, frame in (("scores", scores), ("gains", gains), ("slices", slices), ("model_uncertainty", uncertain)):
         if len(frame):
             workspace.write_part(table, run, frame)
+    inputs = {"units": sorted(units_of(workspace, run)["unit"])}
+    write_json(workspace.path / "runs" / run / "report.json", note("report", as_dict(settings), inputs))
     return {
         "run": run,
         "units": len(units_of(workspace, run)),
@@ -70,6 +70,15 @@ def slice_table(workspace: Workspace, run: str | None = None) -> pd.DataFrame:
     return workspace.query("evaluate/slice_rows", run=name) if workspace.has("slices") else pd.DataFrame()
 
 
+def uncertainty_table(workspace: Workspace, run: str | None = None) -> pd.DataFrame:
+    """The rows of `model_uncertainty` of a run (the latest); empty where its report has none."""
+    name, _ = chosen_run(workspace, run)
+    workspace.need("scores", "report")
+    if not workspace.has("model_uncertainty"):
+        return pd.DataFrame()
+    return workspace.query("evaluate/model_uncertainty", run=name)
+
+
 def _rows(workspace: Workspace, table: str, run: str | None, may_be_empty: bool = False) -> pd.DataFrame:
     name, _ = chosen_run(workspace, run)
     workspace.need(table, "report")
@@ -77,71 +86,6 @@ def _rows(workspace: Workspace, table: str, run: str | None, may_be_empty: bool 
     if not len(frame) and not may_be_empty:
         raise WorkspaceError(f"The run {name} has not been scored.", "Run `cars report` first.")
     return frame
-
-
-def reliability(
-    workspace: Workspace,
-    run: str | None,
-    backbone: str,
-    arm: str,
-    calibrated: bool = False,
-    finding: str | None = None,
-    bins: int = 15,
-) -> pd.DataFrame:
-    """How often the finding is there among films given about the same probability, over all seeds of an arm.
-
-    Args:
-        finding: one finding; None pools all that every unit learned, each film and finding being one case.
-
-    Returns: one row a bin that holds a film: bin_low, bin_high, mean_probability, observed, n (cases, seeds together),
-        patients, low, high. The interval is Wilson's at 95% with the number of patients as n, since films of one
-        patient, and seeds, are not independent; it is wider than one that counts cases.
-
-    Raises: SettingError for an unknown backbone, arm or finding.
-    """
-    name, trained_with = chosen_run(workspace, run)
-    all_units = units_of(workspace, name)
-    units = all_units[(all_units["backbone"] == backbone) & (all_units["arm"] == arm)]
-    if not len(units):
-        pairs = sorted(set(zip(all_units["backbone"], all_units["arm"])))
-        raise SettingError(
-            f"The run {name} has no {backbone!r} with arm {arm!r}.",
-            f"It has: {', '.join(f'{b} with {a}' for b, a in pairs)}.",
-        )
-    if finding is not None and finding not in schema.FINDINGS:
-        raise SettingError(f"There is no finding {finding!r}.", f"The findings are: {', '.join(schema.FINDINGS)}.")
-    test = test_set(workspace, all_units, trained_with)
-    columns = [c for c, f in enumerate(schema.FINDINGS) if test.learned[c] and finding in (None, f)]
-    rows, which = np.nonzero(test.known[:, columns])
-    parts = []
-    for unit in units.to_dict("records"):
-        prob = predictions(workspace, unit["unit"], "test")[PROBABILITIES].to_numpy()
-        prob = calibration.scaled(prob, unit["temperature"]) if calibrated else prob
-        parts.append(
-            pd.DataFrame(
-                {
-                    "p": prob[:, columns][rows, which],
-                    "y": test.y[:, columns][rows, which],
-                    "subject_id": test.films["subject_id"].to_numpy()[rows],
-                }
-            )
-        )
-    cases = pd.concat(parts, ignore_index=True)
-    cases["bin"] = bin_of(cases["p"].to_numpy(), bins)
-    table = cases.groupby("bin").agg(
-        mean_probability=("p", "mean"), observed=("y", "mean"), n=("y", "size"), patients=("subject_id", "nunique")
-    )
-    table.insert(0, "bin_low", table.index / bins)
-    table.insert(1, "bin_high", (table.index + 1) / bins)
-    table["low"], table["high"] = wilson(table["observed"].to_numpy(), table["patients"].to_numpy())
-    return table.reset_index(drop=True)
-
-
-def wilson(share: np.ndarray, n: np.ndarray, z: float = 1.959964) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval (1927) of a share seen in n cases; z = 1.96 for 95%."""
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
 def _differences(gains: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
@@ -160,13 +104,17 @@ def _differences(gains: pd.DataFrame) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def sentences(gains: pd.DataFrame, level: float = 0.95) -> dict[str, dict[str, str]]:
-    """backbone → arm → whether the arm beats "real" in macro AUPRC, in plain words with what it rests on."""
+    """backbone → arm → whether the arm beats "real" in macro AUPRC, in plain words with what it rests on.
+
+    The row's own `sentence` where it has one, which also says the smallest difference that its n could have shown.
+    """
     result: dict[str, dict[str, str]] = {}
     if not len(gains):
         return result
     main = gains[(gains["finding"] == MACRO) & (gains["metric"] == PRIMARY) & ~gains["calibrated"]]
     for row in main.to_dict("records"):
-        result.setdefault(row["backbone"], {})[row["arm"]] = _sentence(row, level)
+        own = row.get("sentence")
+        result.setdefault(row["backbone"], {})[row["arm"]] = own if isinstance(own, str) else _sentence(row, level)
     return result
 
 

@@ -97,6 +97,11 @@ def is_baseline(generator: Any) -> bool:
     return bool(getattr(generator, "baseline", False))
 
 
+def baselines() -> list[str]:
+    """The generators that are there to be compared with; what they make never counts as filling a gap."""
+    return [name for name in GENERATORS if name not in offered()]
+
+
 def in_groups(
     requests: Sequence[EditRequest],
     keeps: Callable[[EditRequest], bool],

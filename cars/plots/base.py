@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import textwrap
+from collections.abc import Sequence
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -42,6 +43,21 @@ def finish(figure: go.Figure, title: str, detail: str, height: int, width: int |
     figure.update_xaxes(automargin=True, gridcolor=PALE, zerolinecolor=GREY)
     figure.update_yaxes(automargin=True, gridcolor=PALE, zerolinecolor=GREY)
     return figure
+
+
+def caution(figure: go.Figure, sentences: Sequence[str], width: int = 110) -> go.Figure:
+    """Say on a figure what it cannot show, so that a picture of it says so too. Call it once, last.
+
+    Args:
+        sentences: plain text. width: characters of a line; the line with n and source is wrapped as well.
+    """
+    detail = textwrap.wrap(figure.layout.title.subtitle.text, width)
+    lines = [line for text in sentences for line in textwrap.wrap(safe(text), width)]
+    room = 16 * (len(detail) - 1 + len(lines))
+    words = [f'<span style="color:{VERMILION}">{line}</span>' for line in lines]
+    figure.layout.title.subtitle.text = "<br>".join([*detail, *words])
+    top, height = figure.layout.margin.t or 84, figure.layout.height or 450
+    return figure.update_layout(margin={"t": top + room}, height=height + room)
 
 
 def short(text: str, length: int = 58) -> str:

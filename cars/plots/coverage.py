@@ -13,7 +13,6 @@ import plotly.graph_objects as go
 from ..coverage import CoOccurrence
 from ..coverage.sentences import describe
 from .base import (
-    BLUE,
     GREY,
     INK,
     VERDICTS,
@@ -156,46 +155,3 @@ def gap_bars(gaps: pd.DataFrame, most: int = 15, source: str = "") -> go.Figure:
     figure.update_xaxes(range=[-0.09 * span, 1.08 * span], zeroline=True)
     figure.update_yaxes(categoryorder="array", categoryarray=y[::-1], type="category")
     return figure
-
-
-def coverage_bars_table(change: Mapping[str, Any]) -> pd.DataFrame:
-    """The numbers of `coverage_bars`: side (before, after), values, least, share, films."""
-    rows = [
-        (side, t, least, share, change[side]["films"])
-        for side in ("before", "after")
-        for least, shares in change[side]["tway"].items()
-        for t, share in shares.items()
-    ]
-    return pd.DataFrame(rows, columns=["side", "values", "least", "share", "films"])
-
-
-def coverage_bars(change: Mapping[str, Any], source: str = "") -> go.Figure:
-    """Coverage of the train split before and after the accepted edits.
-
-    Args:
-        change: as `coverage.before_after` gives it: unit, threshold, synthetic_films, and for before and after
-            tway: least number of units → number of attributes → share of the possible combinations.
-    """
-    figure = go.Figure()
-    before, after = change["before"]["tway"], change["after"]["tway"]
-    unit = change["unit"]
-    labels = []
-    for least in before:
-        for t in before[least]:
-            labels.append((f"{t} value{'s' if t > 1 else ''}, {least:,} {plural(unit, least)} or more", least, t))
-    for name, side, colour in (("before", before, GREY), ("after", after, BLUE)):
-        shares = [100 * side[least][t] for _, least, t in labels]
-        figure.add_trace(
-            go.Bar(
-                x=shares, y=[label for label, _, _ in labels], orientation="h", name=name, marker={"color": colour},
-                text=[f"{name} {share:.1f}%" for share in shares], textposition="auto", hoverinfo="skip",
-            )
-        )  # fmt: skip
-    figure = finish(
-        figure, "Share of the possible combinations that are covered",
-        f"{change['before']['films']:,} real train films{from_source(source)}, and {change['synthetic_films']:,} "
-        f"accepted synthetic ones of {change['synthetic_patients']:,} patients.", 130 + 56 * len(labels),
-    )  # fmt: skip
-    figure.update_xaxes(range=[0, 100], ticksuffix="%")
-    figure.update_yaxes(autorange="reversed", type="category")
-    return figure.update_layout(barmode="group", showlegend=False)

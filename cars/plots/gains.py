@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..metrics import METRICS
-from .base import BLUE, GREY, INK, PALETTE, VERDICTS, finish, from_source, number, safe, short, signed
+from .base import BLUE, GREY, INK, ORANGE, PALETTE, VERDICTS, finish, from_source, number, safe, short, signed
 
 
 def score_dots(
@@ -38,7 +39,7 @@ def score_dots(
     order = [f"{b} · {a}" for b, a in zip(rows["backbone"], rows["arm"])]
     figure = finish(
         figure, f"{label} on the untouched test patients",
-        f"{_finding(finding)}; {better} is better; {_films(rows)}{from_source(source)}.", 140 + 36 * len(rows),
+        f"{_finding(finding, calibrated)}; {better}; {_films(rows)}{from_source(source)}.", 140 + 36 * len(rows),
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=order[::-1], type="category")
     return figure.update_layout(showlegend=False)
@@ -58,17 +59,17 @@ def gain_forest(
     sizes = [max(int((gains["metric"] == m).sum()), 1) for m in shown]
     figure = make_subplots(
         rows=max(len(shown), 1), cols=1, row_heights=[s + 1.0 for s in sizes] or None,
-        subplot_titles=[f"{label} ({better} is better)" for label, better in map(_metric, shown)],
+        subplot_titles=[f"{label} ({better})" for label, better in map(_metric, shown)],
         vertical_spacing=min(0.16, 66 / (36 * sum(sizes) + 96 * len(shown) + 1)),
     )  # fmt: skip
     for row, metric in enumerate(shown, start=1):
         panel = gains[gains["metric"] == metric]
         names = [f"{b} · {a}" for b, a in zip(panel["backbone"], panel["arm"])]
-        for verdict, part in panel.groupby("verdict", sort=False):
+        for verdict, part in panel.assign(verdict=panel["verdict"].fillna("not judged")).groupby("verdict", sort=False):
             colour, symbol = VERDICTS.get(str(verdict), (GREY, "circle"))
             y = [f"{b} · {a}" for b, a in zip(part["backbone"], part["arm"])]
             figure.add_trace(_interval(part, y, colour, symbol, str(verdict)), row=row, col=1)
-            texts = [f"{signed(v)} · {w} · n {int(n):,}" for v, w, n in zip(part["value"], part["verdict"], part["n"])]
+            texts = [_judged(one) for one in part.to_dict("records")]
             _label(figure, part, y, texts, row=row)
         reach = 1.15 * float(np.nanmax(np.abs(panel[["low", "high", "value"]].to_numpy(float)))) or 0.01
         figure.add_vline(x=0, line={"color": INK, "width": 1}, row=row, col=1)
@@ -78,25 +79,27 @@ def gain_forest(
         note.update(x=0, xanchor="left", font={"size": 13, "color": INK})
     figure = finish(
         figure, "What the added films change, against real films alone",
-        f"{_finding(finding)}; paired by patient; {_films(gains)}{from_source(source)}.",
+        f"{_finding(finding, calibrated)}; paired by patient; p adjusted by Holm over backbones; {_films(gains)}"
+        f"{from_source(source)}.",
         120 + 36 * sum(sizes) + 96 * max(len(shown), 1),
     )  # fmt: skip
     return figure.update_layout(showlegend=False, margin={"t": 108})
 
 
-def slice_forest(slices: pd.DataFrame, backbone: str, metric: str, most: int = 12, source: str = "") -> go.Figure:
+def slice_forest(
+    slices: pd.DataFrame, backbone: str, metric: str, most: int = 12, source: str = "", calibrated: bool = False
+) -> go.Figure:
     """What each arm changes on the rare combinations that edits filled, one row a combination and arm.
 
     Args:
-        slices: rows of `evaluate.slice_table`. most: combinations shown, those with the most edits first.
+        slices: rows of `evaluate.slice_table`. most: rows shown, those with the most edits first.
     """
     label, better = _metric(metric)
     rows = slices[(slices["backbone"] == backbone) & (slices["metric"] == metric)].dropna(subset=["value"])
+    if "calibrated" in rows:
+        rows = rows[rows["calibrated"].astype(bool) == calibrated]
     rows = rows.sort_values("edits", ascending=False, kind="stable").head(most)
-    names = [
-        f"{n}. {safe(finding)} among {safe(short(part, 44))} · {arm}"
-        for n, (finding, part, arm) in enumerate(zip(rows["finding"], rows["slice"], rows["arm"]), start=1)
-    ]
+    names = [f"{n}. {_slice_name(row)}" for n, row in enumerate(rows.to_dict("records"), start=1)]
     figure = go.Figure(_interval(rows, names, BLUE, "circle", "difference"))
     texts = [
         f"{signed(v)} · {int(p)} of {int(n)} test films positive"
@@ -106,66 +109,65 @@ def slice_forest(slices: pd.DataFrame, backbone: str, metric: str, most: int = 1
     figure.add_vline(x=0, line={"color": INK, "width": 1})
     figure = finish(
         figure, f"{label} on the combinations that edits filled, against real films alone",
-        f"{backbone}; {better} is better; intervals not adjusted for many rows; {_films(rows)}{from_source(source)}.",
+        f"{safe(backbone)}; {better}; intervals not adjusted for many rows; {_films(rows)}{from_source(source)}.",
         150 + 40 * len(rows),
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], type="category")
     return figure.update_layout(showlegend=False)
 
 
-def reliability(tables: Mapping[str, pd.DataFrame], source: str = "") -> go.Figure:
+def reliability(tables: Mapping[str, Mapping[str, pd.DataFrame]], backbone: str, source: str = "") -> go.Figure:
     """Stated probability against how often the finding was there; on the diagonal, a probability means what it says.
 
+    One panel an arm, before and after temperature scaling.
+
     Args:
-        tables: name (an arm) → mean_probability, observed, low, high, n, patients, one row a bin.
+        tables: arm → "before" and "after" → mean_probability, observed, low, high, n, patients, one row a bin.
     """
-    figure = go.Figure()
-    figure.add_trace(
-        go.Scatter(
-            x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "dash": "dash"}, hoverinfo="skip", showlegend=False
-        )
-    )
-    symbols = ("circle", "diamond", "square", "triangle-up", "cross", "x")
-    for n, (name, table) in enumerate(tables.items()):
-        colour = PALETTE[n % len(PALETTE)]
+    columns = min(max(len(tables), 1), 4)
+    rows = -(-max(len(tables), 1) // columns)
+    figure = make_subplots(
+        rows=rows, cols=columns, subplot_titles=[safe(arm) for arm in tables] or None, shared_yaxes=True,
+        horizontal_spacing=0.03, vertical_spacing=0.12,
+    )  # fmt: skip
+    for k, sides in enumerate(tables.values()):
+        place = {"row": k // columns + 1, "col": k % columns + 1}
         figure.add_trace(
             go.Scatter(
-                x=table["mean_probability"], y=table["observed"], mode="lines+markers", name=name,
-                line={"color": colour, "width": 1}, marker={"size": 9, "color": colour, "symbol": symbols[n % 6]},
-                error_y={
-                    "type": "data", "symmetric": False, "thickness": 1.2, "width": 3, "color": colour,
-                    "array": (table["high"] - table["observed"]).clip(lower=0),
-                    "arrayminus": (table["observed"] - table["low"]).clip(lower=0),
-                },
-                customdata=table[["n", "patients"]],
-                hovertemplate="said %{x:.2f}, seen %{y:.2f}<br>%{customdata[0]:,} cases of %{customdata[1]:,} patients"
-                f"<extra>{name}</extra>",
-            )
+                x=[0, 1], y=[0, 1], mode="lines", line={"color": GREY, "dash": "dash", "width": 1}, hoverinfo="skip",
+                showlegend=False,
+            ), **place,
         )  # fmt: skip
-        if len(table):
-            last = table.iloc[-1]
-            figure.add_annotation(
-                x=last["mean_probability"],
-                y=last["observed"],
-                text=name,
-                showarrow=False,
-                xanchor="left",
-                xshift=8,
-                yshift=-15 * n,
-                font={"color": colour},
-            )
-    cases = max((int(t["n"].sum()) for t in tables.values()), default=0)
+        for side, colour, symbol in (("before", ORANGE, "circle-open"), ("after", BLUE, "diamond")):
+            table = sides[side]
+            figure.add_trace(
+                go.Scatter(
+                    x=table["mean_probability"], y=table["observed"], mode="lines+markers",
+                    name=f"{side} temperature scaling", legendgroup=side, showlegend=k == 0,
+                    line={"color": colour, "width": 1}, marker={"size": 8, "color": colour, "symbol": symbol},
+                    error_y={
+                        "type": "data", "symmetric": False, "thickness": 1.2, "width": 3, "color": colour,
+                        "array": (table["high"] - table["observed"]).clip(lower=0),
+                        "arrayminus": (table["observed"] - table["low"]).clip(lower=0),
+                    },
+                    customdata=table[["n", "patients"]],
+                    hovertemplate="said %{x:.2f}, seen %{y:.2f}<br>%{customdata[0]:,} cases of %{customdata[1]:,} "
+                    f"patients<extra>{side}</extra>",
+                ), **place,
+            )  # fmt: skip
+    for note in figure.layout.annotations[: len(tables)]:
+        note.update(font={"size": 13, "color": INK})
+    cases = max((int(sides["before"]["n"].sum()) for sides in tables.values()), default=0)
     figure = finish(
         figure, "Do the probabilities mean what they say?",
-        f"95% intervals by patients; {cases:,} cases (film × finding × seed) an arm{from_source(source)}.", 480,
+        f"{safe(backbone)}; 95% intervals by patients; {cases:,} cases (film × finding × seed) an arm"
+        f"{from_source(source)}.", 180 + 290 * rows,
     )  # fmt: skip
-    figure.add_annotation(
-        x=0.5, y=0.5, text="perfectly calibrated", showarrow=False, xanchor="left", xshift=10, yshift=-10,
-        font={"size": 11, "color": "#52606D"},
-    )  # fmt: skip
-    figure.update_xaxes(title="stated probability", range=[0, 1.12])
-    figure.update_yaxes(title="share in which the finding was there", range=[-0.02, 1.02])
-    return figure
+    figure.update_xaxes(range=[-0.03, 1.03])
+    figure.update_yaxes(range=[-0.03, 1.03])
+    figure.update_xaxes(title="stated probability", row=rows)
+    figure.update_yaxes(title="share with the finding", col=1)
+    return figure.update_layout(margin={"t": 108, "b": 84}, legend={"y": 0, "yref": "container", "yanchor": "bottom"})
 
 
 def _interval(part: pd.DataFrame, y: list[str], colour: str, symbol: str, name: str) -> go.Scatter:
@@ -201,13 +203,29 @@ def _label(figure: go.Figure, part: pd.DataFrame, y: list[str], texts: list[str]
 
 
 def _metric(name: str) -> tuple[str, str]:
-    """(the metric as pages write it, "higher" or "lower")."""
+    """(the metric as pages write it, which way is better in words)."""
     metric = METRICS.get(name)
-    return metric.label, metric.direction
+    return metric.label, getattr(metric, "better", f"{metric.direction} is better")
 
 
-def _finding(finding: str) -> str:
-    return "mean over findings" if finding == "macro" else finding
+def _slice_name(row: Mapping[str, Any]) -> str:
+    """A slice and arm for an axis: which finding, among which films, and what they have to do with the gap."""
+    about = {"near": "match or one attribute away", "rest": ""}.get(str(row.get("basis", "")), "")
+    finding = "mean over findings" if row["finding"] == "macro" else row["finding"]
+    where = f" among {short(str(row['slice']), 44)}" if row["slice"] else ""
+    return safe(f"{finding}{where}{f' ({about})' if about else ''} · {row['arm']}")
+
+
+def _judged(row: Mapping[str, Any]) -> str:
+    """A difference, what it amounts to, and n, for a label."""
+    p = row.get("p_holm")
+    adjusted = f" (p {p:.3f})" if p is not None and p == p else ""
+    return f"{signed(row['value'])} · {row['verdict']}{adjusted} · n {int(row['n']):,}"
+
+
+def _finding(finding: str, calibrated: bool) -> str:
+    words = "mean over findings" if finding == "macro" else safe(finding)
+    return f"{words} after temperature scaling" if calibrated else words
 
 
 def _films(rows: pd.DataFrame) -> str:

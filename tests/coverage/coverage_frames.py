@@ -89,6 +89,7 @@ def edits_frame(frame: pd.DataFrame, edits: list[tuple[str, str, str]], passed: 
                 "passed": passed,
                 "error": None,
                 "origin": "synthetic",
+                "generator": "cars",
             }
         )
     return pd.DataFrame(rows).astype({"error": "str"})

@@ -14,7 +14,7 @@ from cars.errors import SettingError, WorkspaceError
 from cars.evaluate import ReportSettings, gain_table, reliability, report, score_table, slice_table
 from cars.evaluate.bootstrap import Spread, smallest_effect
 from cars.evaluate.calibration import fit_temperature, scaled, sigmoid, to_logits
-from cars.evaluate.report import wilson
+from cars.evaluate.curves import wilson
 from cars.evaluate.scores import PROBABILITIES
 from cars.evaluate.settings import FinetuneSettings
 from cars.evaluate.slices import differing, rows_of

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -207,7 +209,68 @@ def test_without_evidence_gains_says_how_to_get_it(show: Show, tiny_workspace: W
 def test_gains_has_sentences_and_figures(show: Show, full_once: Workspace) -> None:
     app = show(full_once, "gains")
     assert "toy" in text(app)
-    assert len(app.get("plotly_chart")) == 4
+    assert len(app.get("plotly_chart")) == 2
+    assert not app.exception
+
+
+@pytest.mark.parametrize(
+    ("part", "figures", "words"),
+    [
+        ("findings", 2, "Precision and recall"),
+        ("calibration", 1, "fitted on the validate patients"),
+        ("uncertainty", 2, "disagreement"),
+        ("rare", 0, "no slice to look at"),
+        ("covered", 1, "baseline generators never count"),
+        ("document", 0, "has not been written yet"),
+    ],
+)
+def test_each_part_of_gains(show: Show, full_once: Workspace, part: str, figures: int, words: str) -> None:
+    app = show(full_once, "gains", part=part)
+    assert not app.exception
+    assert not app.error
+    assert words in text(app)
+    assert len(app.get("plotly_chart")) == figures
+
+
+def test_rare_combinations_have_a_figure_and_a_table(show: Show, full: Workspace) -> None:
+    run = full.read("units")["run"].iloc[0]
+    one = {"run": run, "backbone": "toy", "arm": "real+cars", "metric": "auprc", "gap_id": "g", "slice": "sex F",
+           "finding": "Edema", "edits": 3, "real": 0.4, "value": 0.125, "low": -0.1, "high": 0.2, "p": 0.3, "n": 40,
+           "positives": 7, "patients": 30, "positive_patients": 6}  # fmt: skip
+    undefined = {**one, "slice": "sex M", "value": np.nan, "low": np.nan, "high": np.nan, "p": np.nan, "positives": 0}
+    full.write_part("slices", "made", pd.DataFrame([one, undefined]))
+    app = show(full, "gains", part="rare")
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 1
+    table = app.dataframe[0].value.set_index("Test films")
+    assert table.loc["sex F", "Arm − real"] == "+0.125 (−0.100 to +0.200)"
+    assert table.loc["sex M", "Arm − real"] == "undefined"
+    assert table.loc["sex M", "positive"] == "0"
+
+
+def test_a_run_of_real_alone_says_that_nothing_is_compared(show: Show, full: Workspace) -> None:
+    for path in full.parts("gains"):
+        path.unlink()
+    app = show(full, "gains")
+    assert not app.exception
+    assert "nothing to compare" in text(app)
+
+
+def test_the_report_is_written_by_a_job_and_then_downloaded(show: Show, full: Workspace) -> None:
+    app = press(show(full, "gains", part="document"), "Write the report")
+    (job,) = submitted(full)
+    assert job.verb == "report"
+    assert set(job.settings) >= {"run", "html", "pdf", "csv"}
+    for kind in ("html", "pdf", "csv"):
+        Path(job.settings[kind]).write_bytes(b"x")
+    app = show(full, "gains", part="document")
+    assert not app.exception
+    assert [button.label for button in app.get("download_button")] == ["Download HTML", "Download PDF", "Download CSV"]
+    assert not app.warning
+    import os
+
+    os.utime(job.settings["pdf"], (1, 1))
+    assert "scored again" in show(full, "gains", part="document").warning[-1].value
 
 
 def test_training_is_followed_by_its_report(show: Show, workspace_copy: Workspace) -> None:

@@ -1,0 +1,33 @@
+"""Gains, rare combinations: scores on the test films around each gap that accepted edits filled."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cars import plots, results
+from cars.workspace import Workspace
+from pages._common import empty
+from pages._gains_run import Run, backbone_choice, metric_choice, metrics_of, shown
+
+
+def show_slices(workspace: Workspace, run: Run) -> None:
+    if not len(run.slices):
+        empty(
+            "No gap was filled by an accepted edit when this run was scored, so there is no slice to look at.",
+            "synthesise", "Fill gaps on the page Synthesise",
+        )  # fmt: skip
+        return
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        backbone = backbone_choice(run)
+        metric = metric_choice(metrics_of(run.slices), "slice")
+    rows = run.slices[(run.slices["backbone"] == backbone) & (run.slices["metric"] == metric)]
+    if rows["value"].notna().any():
+        forest = plots.slice_forest(run.slices, backbone, metric, source=run.source)
+        shown(run, forest, "Gains on rare combinations", rows, "slices")
+    else:
+        st.info("Every slice is undefined in this metric: no test film in them is positive, or none is negative.")
+    st.caption(
+        "Slices are small and many, and nothing is adjusted for their number: they say where to look, not what is "
+        "proven."
+    )
+    st.dataframe(results.words.slice_rows(rows, metric), hide_index=True)

@@ -1,0 +1,43 @@
+"""Gains, verdict: one plain sentence a backbone and arm, the forest of gains, and the scores behind it."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cars import evaluate, plots, results
+from cars.workspace import Workspace
+from pages._common import plain
+from pages._gains_run import FIRST, Run, calibrated_choice, finding_choice, label, metric_choice, metrics_of, shown
+
+
+def show_verdict(workspace: Workspace, run: Run) -> None:
+    sentences = evaluate.sentences(run.gains)
+    if not sentences:
+        st.info("Only the arm real was trained, so there is nothing to compare. Add another arm and train again.")
+    for of_arms in sentences.values():
+        for sentence in of_arms.values():
+            st.markdown(f"- {plain(sentence)}")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        finding = finding_choice(run, "mean over findings")
+        calibrated = calibrated_choice()
+    metrics = metrics_of(run.scores)
+    if len(run.gains):
+        chosen = st.multiselect("Metrics", metrics, [m for m in FIRST if m in metrics], format_func=label)
+        gains = run.gains
+        rows = gains[gains["metric"].isin(chosen) & (gains["finding"] == finding) & (gains["calibrated"] == calibrated)]
+        if rows["value"].notna().any():
+            forest = plots.gain_forest(gains, chosen, finding, calibrated, run.source)
+            shown(run, forest, "Gains", rows, "forest")
+        elif len(rows):
+            st.info(f"Undefined for {plain(finding)}: see the numbers below for how many test films are positive.")
+        with st.expander("Gains in numbers"):
+            st.dataframe(results.words.gain_rows(rows, finding), hide_index=True)
+            if "mde" in rows:
+                st.caption("Smallest shown: the smallest true difference that this n shows with 80% power.")
+    metric = metric_choice(metrics, "score", "Score")
+    rows = run.scores[(run.scores["finding"] == finding) & (run.scores["calibrated"] == calibrated)]
+    dots = plots.score_dots(run.scores, metric, finding, calibrated, run.source)
+    shown(run, dots, "Scores", rows[(rows["metric"] == metric) & (rows["seed"] == -1)], "scores")
+    with st.expander("The numbers, by seed"):
+        st.caption("Seed −1 is the mean over seeds; an empty value is undefined.")
+        st.dataframe(rows, hide_index=True)

@@ -1,0 +1,2 @@
+-- How uncertain are a run's models, as `report` wrote it?
+SELECT * FROM model_uncertainty WHERE run = $run
