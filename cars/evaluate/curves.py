@@ -255,9 +255,7 @@ def uncertainty_histogram(
         np.add.at(table, (of_case, bins), 1)
         weights = bootstrap.patient_weights(patients, resamples, seed).astype(np.float64)
         drawn = weights @ table
-        low, high = np.quantile(
-            drawn / drawn.sum(axis=1, keepdims=True), [(1 - level) / 2, (1 + level) / 2], axis=0
-        )
+        low, high = np.quantile(drawn / drawn.sum(axis=1, keepdims=True), [(1 - level) / 2, (1 + level) / 2], axis=0)
         counts = table.sum(axis=0)
         parts.append(
             pd.DataFrame(
@@ -314,7 +312,9 @@ def risk_coverage(
 
 def _over_seeds(resampled: np.ndarray, level: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Pointwise percentile interval of curves (seeds, R, points) when seeds are drawn beside the patients."""
-    shares = bootstrap.seed_weights(len(resampled), resampled.shape[1], seed)  # (R, seeds)
+    seeds, resamples = resampled.shape[:2]
+    rng = np.random.default_rng([seed, 1])
+    shares = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds  # (R, seeds)
     mean = np.einsum("rs,srp->rp", shares, resampled)
     mean = mean[~np.isnan(mean).any(axis=1)]
     if not len(mean):

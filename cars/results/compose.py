@@ -8,7 +8,6 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .. import coverage, plots
-from ..metrics import METRICS
 from . import words
 from .gather import Results
 
@@ -74,7 +73,7 @@ def _gains(results: Results) -> Section:
         return Section("Gains against real films", ["No second arm was trained: nothing is compared."])
     pictures = []
     for calibrated in (False, True):
-        metrics = [m for m in FOREST if m in set(gains["metric"]) and not (calibrated and METRICS.get(m).ranks)]
+        metrics = [m for m in FOREST if m in set(gains["metric"]) and (words.scaling_changes(m) or not calibrated)]
         rows = gains[
             (gains["finding"] == "macro") & (gains["calibrated"] == calibrated) & gains["metric"].isin(metrics)
         ]

@@ -34,6 +34,12 @@ def interval(row: Mapping[str, Any], name: str = "", digits: int = 3, sign: bool
     return f"{number(value, digits, sign)} ({number(low, digits, sign)} to {number(high, digits, sign)})"
 
 
+def scaling_changes(name: str) -> bool:
+    """Whether temperature scaling can change a metric; where it cannot, its calibrated rows say nothing new."""
+    metric = METRICS.get(name)
+    return bool(getattr(metric, "scaling", not metric.ranks))
+
+
 def metric_label(name: str, calibrated: bool) -> str:
     """A metric as tables name it."""
     label = METRICS.get(name).label
@@ -47,7 +53,7 @@ def gain_rows(gains: pd.DataFrame, finding: str | None = "macro") -> pd.DataFram
         if finding
         else gains[(gains["metric"] == "auprc") & (gains["finding"] != "macro")]
     )
-    rows = rows[[not (c and METRICS.get(m).ranks) for c, m in zip(rows["calibrated"], rows["metric"])]]
+    rows = rows[[scaling_changes(m) or not c for c, m in zip(rows["calibrated"], rows["metric"])]]
     printed = []
     for row in rows.to_dict("records"):
         line = {"Backbone": row["backbone"], "Arm": row["arm"]}
@@ -55,7 +61,8 @@ def gain_rows(gains: pd.DataFrame, finding: str | None = "macro") -> pd.DataFram
             line["Finding"] = row["finding"]
         line |= {
             "Metric": metric_label(row["metric"], row["calibrated"]), "Arm − real": interval(row, sign=True),
-            "p (Holm)": number(row.get("p_holm")), "Verdict": row["verdict"] or "not judged",
+            "p (Holm)": number(row.get("p_holm")),
+            "Verdict": row["verdict"] if isinstance(row["verdict"], str) else "not judged",
         }  # fmt: skip
         if "mde" in row:
             line["Smallest shown"] = number(row["mde"])
@@ -74,7 +81,7 @@ def score_rows(scores: pd.DataFrame, finding: str | None = "macro") -> pd.DataFr
             "Score": interval(row), "n films": f"{int(row['n']):,}", "patients": f"{int(row['patients']):,}",
         }
         for row in rows.to_dict("records")
-        if not (row["calibrated"] and METRICS.get(row["metric"]).ranks)
+        if scaling_changes(row["metric"]) or not row["calibrated"]
     ]  # fmt: skip
     return pd.DataFrame(printed)
 
