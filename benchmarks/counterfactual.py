@@ -5,7 +5,7 @@
 
 For each finding, films of fresh phantom persons (never seen in training) with it are to lose it, and films without it
 are to get it where the true finding lies, since an insertion is told its region. Only sources on which the judge sees
-what is drawn count, as `plan` screens them. Every generator gets the same films, ROIs, judge, gates, and at most two
+what is drawn count, as `plan` screens them. Every generator gets the same films, ROIs, judge, gates, and at most three
 attempts. Shown for each are the shares, with Wilson's 95% interval, of edits that flip the judge, of shams that do, of
 clean flips (no other finding changes sides, from surely absent to surely present or back; "strict": none crosses its
 threshold; beside them the shares that the true counterfactual reaches) and of edits that pass every gate; against the
@@ -195,8 +195,8 @@ def measure(
             kept = [c for c in cases if _seen(models.judge, c.source)][:films]
             for name, generator in generators.items():
                 own = replace(models, generator=generator)
-                # what has no inversion may inpaint twice, so that nobody has more tries than the cars editor
-                tries = settings if "inversion" in modes_of(generator) else replace(settings, seeds=2)
+                # what has no inversion may inpaint three times, so that nobody has more tries than the cars editor
+                tries = settings if "inversion" in modes_of(generator) else replace(settings, seeds=3)
                 outcomes = edit_films([c.source for c in kept], own, tries) if kept else []
                 row = summarise(finding, direction, kept, outcomes, own)
                 rows.append({"generator": name, **row, "screened": len(cases)})

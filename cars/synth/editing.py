@@ -1,10 +1,10 @@
 """From an original film and a wanted change to an edited film, its sham and its gates.
 
 A film is outlined at 128 px, its ROI drawn there, the edit made at the generator's size, and its difference carried
-back to the original. In mode "auto" the film is inverted first; where the judge is not convinced, or sees another
-finding come or go, the ROI is inpainted, asking more strongly, with one seed after the other. Every attempt has its
-sham, and the sham that convinces the judge most is the one that is gated: an edit may not win by trying more often than
-its sham.
+back to the original. In mode "auto" the film is inverted with the guidance that is asked for; where the judge is not
+convinced, or sees another finding come or go, it is inverted with twice as much, and then the ROI is inpainted, with
+one seed after the other. Every attempt has its sham, and the sham that convinces the judge most is the one that is
+gated: an edit may not win by trying more often than its sham.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .uncertainty import rows_of
 #: Most guidance of findings that are overdone with more: an inserted pneumothorax is 4.6 dB nearer to the phantom's
 #: truth than the unedited film with 1.5, 0.2 dB further from it with 2 and 5.9 with 3 (docs/synthesis.md, n = 6).
 MOST_GUIDANCE = {"Edema": 1.7, "Pneumothorax": 1.5}
-#: How much more strongly an inpainting asks than the inversion that came before it and did not take.
+#: How much more guidance the later attempts take, where the first, an inversion, did not convince.
 LOUDER = 2.0
 
 #: Between the seeds of one film's attempts.
@@ -70,6 +70,7 @@ class Outcome:
     sham: np.ndarray | None = None
     masks: np.ndarray | None = None  # (3, 128, 128) bool, of the source
     mode: str = ""
+    guidance: float = float("nan")
     seed: int = 0
     gates: list[Measure] = field(default_factory=list)
     #: of each changed finding, as `uncertainty.uncertainty_rows` gives it
@@ -174,14 +175,13 @@ class _Work:
         self.before = np.full(len(FINDINGS), np.nan)
         self._weights: dict[float, np.ndarray] = {}
 
-    def request(self, mode: str, seed: int, settings: SynthSettings, inverts: bool = True) -> EditRequest:
-        """The edit in one mode. inverts: whether the generator can invert, so that an inpainting comes second."""
+    def request(self, mode: str, seed: int, guidance: float, settings: SynthSettings) -> EditRequest:
+        """The edit in one mode, with at most this guidance."""
         before, after = local_vectors(self.source.labels, self.source.changes)
-        asked = settings.guidance * (LOUDER if inverts and settings.mode == "auto" and mode == "inpaint" else 1)
         return EditRequest(
             self.small, self.small_roi, fitted(self.masks, self.size), before, after,
             view=self.source.view, sex=self.source.sex, age=self.source.age, seed=seed, mode=mode,
-            guidance=min([asked, *(MOST_GUIDANCE.get(f, np.inf) for f in self.source.changes)]),
+            guidance=min([guidance, *(MOST_GUIDANCE.get(f, np.inf) for f in self.source.changes)]),
             skip=settings.skip, steps=settings.steps,
             hide_masks=bool(set(self.source.changes) & set(SHAPE_CHANGING)), subject_id=self.source.subject_id,
         )  # fmt: skip
@@ -221,14 +221,22 @@ def margin(probabilities: np.ndarray, thresholds: np.ndarray, changes: dict[str,
     return -1.0 if np.isnan(least) else least
 
 
-def attempts(settings: SynthSettings, seed: int, modes: Sequence[str] = MODES) -> list[tuple[str, int]]:
-    """(mode, seed) of each attempt in order, in the modes that a generator has. Seeds of one film are far from those of
-    another. Raises: SettingError when the generator lacks the mode that is asked for."""
+def attempts(settings: SynthSettings, seed: int, modes: Sequence[str] = MODES) -> list[tuple[str, int, float]]:
+    """(mode, seed, guidance) of each attempt in order, in the modes that a generator has.
+
+    Seeds of one film are far from those of another. Raises: SettingError when the generator lacks the mode that is
+    asked for.
+    """
     if settings.mode not in ("auto", *modes):
         raise SettingError(f"This generator cannot edit by {settings.mode}.", f"Choose auto or {', '.join(modes)}.")
     wanted = modes if settings.mode == "auto" else (settings.mode,)
-    inpaints = [("inpaint", seed + SEED_STEP * k) for k in range(settings.seeds)]
-    return ([("inversion", seed)] if "inversion" in wanted else []) + (inpaints if "inpaint" in wanted else [])
+    first, later = settings.guidance, settings.guidance * LOUDER
+    inverts = [("inversion", seed, first)] if "inversion" in wanted else []
+    if inverts and "inpaint" in wanted:
+        inverts.append(("inversion", seed, later))
+    strength = later if inverts else first
+    inpaints = [("inpaint", seed + SEED_STEP * k, strength) for k in range(settings.seeds)]
+    return inverts + (inpaints if "inpaint" in wanted else [])
 
 
 def edit_films(sources: Sequence[Source], models: Models, settings: SynthSettings) -> list[Outcome]:
@@ -263,8 +271,9 @@ def edit_films(sources: Sequence[Source], models: Models, settings: SynthSetting
     for n, w in work.items():
         best, worst = w.best, w.worst
         outcomes[n] = replace(
-            outcomes[n], edited=best.edited, roi=w.roi, sham=worst.sham, mode=best.request.mode, seed=best.request.seed
-        )
+            outcomes[n], edited=best.edited, roi=w.roi, sham=worst.sham, mode=best.request.mode,
+            guidance=best.request.guidance, seed=best.request.seed,
+        )  # fmt: skip
         gated.append(
             Edited(
                 w.source.film, best.edited, w.roi, w.source.changes, worst.sham, best.drift, w.source.subject_id,
@@ -282,7 +291,8 @@ def edit_films(sources: Sequence[Source], models: Models, settings: SynthSetting
 def _doubts(work: Sequence[_Work], models: Models, settings: SynthSettings) -> list[list[dict[str, Any]]]:
     """The uncertainty of each edit over its attempts, or over so many seeds as the settings ask for."""
     if settings.uncertainty:
-        draws = drawn_again([(w, w.best.edited, w.best.request.mode) for w in work], models, settings)
+        made = [(w, w.best.edited, (w.best.request.mode, w.best.request.guidance)) for w in work]
+        draws = drawn_again(made, models, settings)
         return _uncertainty([w.source for w in work], draws, models)
     known = [[t.seen for t in w.tries] for w in work]
     return _uncertainty([w.source for w in work], [[t.edited for t in w.tries] for w in work], models, known)
@@ -310,13 +320,14 @@ def _uncertainty(
 def uncertainty_of(
     sources: Sequence[Source],
     edited: Sequence[np.ndarray],
-    modes: Sequence[str],
+    how: Sequence[tuple[str, float]],
     models: Models,
     settings: SynthSettings,
 ) -> list[list[dict[str, Any]]]:
     """The uncertainty of edits made before, over settings.uncertainty seeds: rows of `uncertainty_rows` for each.
 
-    sources: of edits that were made, so their outlines are trusted. edited: the films, at the sources' size.
+    sources: of edits that were made, so their outlines are trusted. edited: the films, at the sources' size. how: mode
+    and guidance of each.
     """
     squares = [square(s.film, SEGMENT_SIZE) for s in sources]
     fitting = models.fitting
@@ -325,20 +336,20 @@ def uncertainty_of(
         _Work(s, m, s.roi if s.roi is not None else region(s, m, q, models.judge, fitting), models.generator.size)
         for s, (m, _), q in zip(sources, found, squares)
     ]
-    return _uncertainty(sources, drawn_again(list(zip(work, edited, modes)), models, settings), models)
+    return _uncertainty(sources, drawn_again(list(zip(work, edited, how)), models, settings), models)
 
 
 def drawn_again(
-    made: Sequence[tuple[_Work, np.ndarray, str]], models: Models, settings: SynthSettings
+    made: Sequence[tuple[_Work, np.ndarray, tuple[str, float]]], models: Models, settings: SynthSettings
 ) -> list[list[np.ndarray]]:
     """settings.uncertainty films of each edit: the edit itself and others in its mode with other seeds.
 
-    made: work, edited film and mode of each.
+    made: work, edited film, and mode and guidance of each.
     """
     extra = max(0, settings.uncertainty - 1)
     requests = [
-        w.request(mode, w.source.seed + SEED_STEP * (1_000 + k), settings, "inversion" in modes_of(models.generator))
-        for w, _, mode in made for k in range(extra)
+        w.request(mode, w.source.seed + SEED_STEP * (1_000 + k), guidance, settings)
+        for w, _, (mode, guidance) in made for k in range(extra)
     ]  # fmt: skip
     results = _edit(models, requests, settings.batch)
     films = []
@@ -353,8 +364,7 @@ def _attempt(pending: list[_Work], number: int, models: Models, settings: SynthS
     if not pending:
         return
     modes = modes_of(models.generator)
-    inverts = "inversion" in modes
-    requests = [w.request(*attempts(settings, w.source.seed, modes)[number], settings, inverts) for w in pending]
+    requests = [w.request(*attempts(settings, w.source.seed, modes)[number], settings) for w in pending]
     # an edit and its sham are neighbours, so they run in one batch
     results = _edit(models, [each for r in requests for each in (r, r.sham())], 2 * settings.batch)
     films = [w.paste(results[2 * n + k].edited, settings.feather) for n, w in enumerate(pending) for k in (0, 1)]

@@ -299,7 +299,8 @@ def _draw_again(
     plan = workspace.records.plan_items(rows[0]["plan_id"]).set_index("item")["seed"] if rows else {}
     edited = [_stored(workspace.path / row["film_path"]) for row in rows]
     sources = _again(films, [{**row, "seed": plan[row["item"]]} for row in rows])
-    found = uncertainty_of(sources, edited, [row["mode"] for row in rows], models, settings) if rows else []
+    how = [(row["mode"], float(row["guidance"])) for row in rows]
+    found = uncertainty_of(sources, edited, how, models, settings) if rows else []
     doubts = [{"edit_id": row["edit_id"], **doubt} for row, each in zip(rows, found) for doubt in each]
     workspace.write_part("uncertainty", _name(part, settings, models), UNCERTAINTY.table(doubts))
 
@@ -320,7 +321,8 @@ def _finish(workspace: Workspace, row: dict[str, Any], outcome: Outcome) -> dict
         save_png(workspace.path / row[path], image, note, level=PNG_LEVEL)
     height, width = outcome.edited.shape
     return {
-        **row, "mode": outcome.mode, "seed": outcome.seed, "rows": height, "columns": width, "passed": outcome.passed
+        **row, "mode": outcome.mode, "guidance": outcome.guidance, "seed": outcome.seed,
+        "rows": height, "columns": width, "passed": outcome.passed
     }  # fmt: skip
 
 

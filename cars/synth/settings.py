@@ -87,7 +87,7 @@ class SynthSettings:
     )  # fmt: skip
     steps: int = setting(20, "Sampling steps.", minimum=1, maximum=1000)
     guidance: float = setting(
-        1.5, "Guidance away from the source's vector; 1 is none. An inpainting that comes second takes twice as much.",
+        1.5, "Guidance away from the source's vector; 1 is none. Later attempts take twice as much.",
         minimum=0, maximum=20,
     )  # fmt: skip
     skip: float = setting(0.0, "Share of the noisiest steps that an inversion leaves out.", minimum=0, maximum=0.9)

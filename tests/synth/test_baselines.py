@@ -31,9 +31,13 @@ def test_baselines_can_be_run_by_name_and_are_not_offered():
 
 def test_attempts_are_in_the_modes_that_a_generator_has():
     settings = SynthSettings(seeds=2)
-    assert [m for m, _ in attempts(settings, 5)] == ["inversion", "inpaint", "inpaint"]
-    assert [m for m, _ in attempts(settings, 5, ("inpaint",))] == ["inpaint", "inpaint"]
-    assert attempts(settings, 5, ("inversion",)) == [("inversion", 5)]
+    g = settings.guidance
+    assert [(m, w) for m, _, w in attempts(settings, 5)] == [
+        ("inversion", g), ("inversion", 2 * g), ("inpaint", 2 * g), ("inpaint", 2 * g)
+    ]  # fmt: skip
+    assert [(m, w) for m, _, w in attempts(settings, 5, ("inpaint",))] == [("inpaint", g), ("inpaint", g)]
+    assert attempts(settings, 5, ("inversion",)) == [("inversion", 5, g)]
+    assert attempts(replace(settings, mode="inversion"), 5) == [("inversion", 5, g)]
     with pytest.raises(SettingError, match="inversion"):
         attempts(replace(settings, mode="inversion"), 5, ("inpaint",))
 
