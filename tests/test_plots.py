@@ -196,9 +196,12 @@ def test_the_rare_combinations_have_their_positives() -> None:
          "positives": [3, 4]}
     )  # fmt: skip
     figure = plots.slice_forest(slices, "b", "auprc", most=1, source="phantom")
-    assert list(figure.data[0].y) == ["1. Edema among men · real+cars"]
-    assert figure.layout.annotations[0].text == "−0.200 · 4 of 50 test films positive"
+    assert list(figure.data[0].y) == ["1. Edema · real+cars<br>among men"]
+    assert figure.layout.annotations[0].text == "−0.200 · 4 of 50 positive"
     assert "50 test films from phantom" in title(figure)
+    near = plots.slice_forest(slices.assign(basis="near"), "b", "auprc", most=1)
+    assert list(near.data[0].y) == ["1. Edema · real+cars<br>among men (near)"]
+    assert "one attribute away" in title(near)
 
 
 def test_reliability_has_a_panel_an_arm_with_both_sides() -> None:

@@ -52,7 +52,7 @@ def caution(figure: go.Figure, sentences: Sequence[str], width: int = 110) -> go
         sentences: plain text. width: characters of a line; the line with n and source is wrapped as well.
     """
     detail = textwrap.wrap(figure.layout.title.subtitle.text, width)
-    lines = [line for text in sentences for line in textwrap.wrap(safe(text), width)]
+    lines = textwrap.wrap(" ".join(safe(text) for text in sentences), width)
     room = 16 * (len(detail) - 1 + len(lines))
     words = [f'<span style="color:{VERMILION}">{line}</span>' for line in lines]
     figure.layout.title.subtitle.text = "<br>".join([*detail, *words])

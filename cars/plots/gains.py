@@ -100,16 +100,18 @@ def slice_forest(
         rows = rows[rows["calibrated"].astype(bool) == calibrated]
     rows = rows.sort_values("edits", ascending=False, kind="stable").head(most)
     names = [f"{n}. {_slice_name(row)}" for n, row in enumerate(rows.to_dict("records"), start=1)]
+    there = "basis" in rows and (rows["basis"] == "near").any()
+    near = " Near: films that match a gap or lie one attribute away." if there else ""
     figure = go.Figure(_interval(rows, names, BLUE, "circle", "difference"))
     texts = [
-        f"{signed(v)} · {int(p)} of {int(n)} test films positive"
+        f"{signed(v)} · {int(p)} of {int(n)} positive"
         for v, p, n in zip(rows["value"], rows["positives"], rows["n"])
     ]
     _label(figure, rows, names, texts)
     figure.add_vline(x=0, line={"color": INK, "width": 1})
     figure = finish(
         figure, f"{label} on the combinations that edits filled, against real films alone",
-        f"{safe(backbone)}; {better}; intervals not adjusted for many rows; {_films(rows)}{from_source(source)}.",
+        f"{safe(backbone)}; {better}; intervals not adjusted for many rows; {_films(rows)}{from_source(source)}.{near}",
         150 + 40 * len(rows),
     )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], type="category")
@@ -209,11 +211,10 @@ def _metric(name: str) -> tuple[str, str]:
 
 
 def _slice_name(row: Mapping[str, Any]) -> str:
-    """A slice and arm for an axis: which finding, among which films, and what they have to do with the gap."""
-    about = {"near": "match or one attribute away", "rest": ""}.get(str(row.get("basis", "")), "")
+    """A slice and arm for an axis, in two lines: which finding and arm, and among which films."""
     finding = "mean over findings" if row["finding"] == "macro" else row["finding"]
-    where = f" among {short(str(row['slice']), 44)}" if row["slice"] else ""
-    return safe(f"{finding}{where}{f' ({about})' if about else ''} · {row['arm']}")
+    near = " (near)" if row.get("basis") == "near" else ""
+    return f"{safe(finding)} · {safe(row['arm'])}<br>among {safe(short(str(row['slice']), 36))}{near}"
 
 
 def _judged(row: Mapping[str, Any]) -> str:

@@ -125,7 +125,7 @@ def precision_recall(curves: Mapping[str, pd.DataFrame], finding: str, backbone:
     figure = finish(
         figure, f"Precision and recall: {safe(finding)}",
         f"{safe(backbone)}; mean over seeds, pointwise 95% bands by patients; {int(one['positives']):,} of "
-        f"{int(one['n']):,} test films positive, {int(one['patients']):,} patients{from_source(source)}.{words}", 460,
+        f"{int(one['n']):,} test films positive, {int(one['patients']):,} patients{from_source(source)}.{words}", 420,
     )  # fmt: skip
     figure.update_xaxes(title="recall", range=[0, 1.01])
     figure.update_yaxes(title="precision", range=[-0.02, 1.03])
@@ -153,7 +153,7 @@ def risk_coverage(
     figure = finish(
         figure, "Risk and coverage: what is gained by leaving out uncertain cases",
         f"{safe(backbone)}; by {by} of the mean over seeds, answer at 0.5; 95% bands by patients; {cases:,} cases of "
-        f"{patients:,} patients{from_source(source)}.{words}", 440,
+        f"{patients:,} patients{from_source(source)}.{words}", 420,
     )  # fmt: skip
     figure.update_xaxes(title="share of cases that are answered", ticksuffix="%", range=[0, 101])
     figure.update_yaxes(title="of these answers wrong", ticksuffix="%", rangemode="tozero")

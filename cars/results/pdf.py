@@ -78,7 +78,9 @@ def _styles() -> dict[str, Any]:
         "text": text,
         "title": ParagraphStyle("title", text, fontName=BOLD, fontSize=17, leading=22),
         "about": ParagraphStyle("about", text, textColor=GREY, spaceAfter=10),
-        "heading": ParagraphStyle("heading", text, fontName=BOLD, fontSize=12.5, leading=17, spaceBefore=14),
+        "heading": ParagraphStyle(
+            "heading", text, fontName=BOLD, fontSize=12.5, leading=17, spaceBefore=14, keepWithNext=1
+        ),
         "point": ParagraphStyle("point", text, leftIndent=11, bulletIndent=0),
         "warn": ParagraphStyle("warn", text, leftIndent=11, bulletIndent=0, textColor=WARN),
         "caption": ParagraphStyle("caption", text, textColor=GREY, fontSize=8, spaceBefore=6, spaceAfter=2),
