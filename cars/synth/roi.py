@@ -131,7 +131,8 @@ def effusion(chest: Chest, direction: str, sides: tuple[str, ...], rng: np.rando
     parts = []
     for side in sides:
         u, v = chest.place(side)
-        depth = 0.68 if direction == "delete" else rng.uniform(0.3, 0.65)
+        # a deletion reaches above the highest fluid, else a band of it stays under the ROI's feathered edge
+        depth = 0.9 if direction == "delete" else rng.uniform(0.3, 0.65)
         level = 1 - depth * (0.6 + 0.4 * np.clip(u, 0, 1) ** 2)
         reach = (u > -0.05) & (u < 1.08) & (v < 1.1)
         # beyond the lung only what lies under it: its dome and the angle between dome and chest wall

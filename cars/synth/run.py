@@ -154,7 +154,9 @@ def _row(item: dict[str, Any], film: pd.Series, models: Models, settings: SynthS
     labels = {f: int(film[c]) for f, c in COLUMN_OF.items()}
     finding, direction = next(iter(item["findings"].items()))
     what = [item[k] for k in ("plan_id", "item", "source_dicom_id", "findings", "seed")]
-    edit_id = digest(what, how, revisions)
+    # a baseline shares the network of the cars editor, and so its revision
+    own = [generator] if is_baseline(models.generator) else []
+    edit_id = digest(what, how, revisions, *own)
     folder = f"films/synthetic/{edit_id[:2]}"
     return {
         "edit_id": edit_id, "plan_id": item["plan_id"], "item": int(item["item"]), "gap_id": item["gap_id"],

@@ -25,7 +25,8 @@ def evidence(changes: dict[str, str], seed: int = 0, **known) -> Evidence:
     masks[0, 6:26, 18:28], masks[1, 6:26, 4:14], masks[2, 16:26, 11:21] = True, True, True
     given = {
         "source": source, "edited": np.where(roi, source + 50, source).astype(np.uint8), "roi": roi,
-        "before": rng.random(14), "after": rng.random(14), "thresholds": np.full(14, 0.5), "masks_before": masks,
+        "before": rng.random(14), "after": rng.random(14), "thresholds": np.full(14, 0.5),
+        "sure": np.tile([0.4, 0.6], (14, 1)), "masks_before": masks,
         "masks_after": np.roll(masks, 1, axis=1), "small_roi": masks[0], "sham": rng.random(14), "drift": 1.0,
         "likeness": 0.8, "strangers": 0.9,
     }  # fmt: skip

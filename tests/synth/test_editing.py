@@ -11,7 +11,7 @@ from synth_toys import SIZE, vector
 
 from cars.generators import composite
 from cars.generators.cars_unet import _Walk
-from cars.imaging import Placement
+from cars.imaging import Placement, square
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
@@ -143,8 +143,8 @@ def test_hidden_outlines_do_not_reach_the_network(tiny_generator, request_of):
 @pytest.mark.parametrize("shape", [(90, 120), (120, 90), (64, 64), (20, 31)])
 def test_composite_leaves_every_pixel_without_weight_as_it_was(shape):
     rng = np.random.default_rng(1)
-    film = rng.integers(0, 256, shape, dtype=np.uint8)
-    source, edited = rng.uniform(0, 255, (2, SIZE, SIZE))
+    film = rng.integers(100, 140, shape, dtype=np.uint8)  # grain without a line: nothing to take away
+    source, edited = square(film, SIZE).astype(float), rng.uniform(0, 255, (SIZE, SIZE))
     weights = np.zeros(shape, np.float32)
     weights[shape[0] // 3 : shape[0] // 2, shape[1] // 4 : shape[1] // 2] = 0.7
     place = Placement(*shape, SIZE)
@@ -174,3 +174,22 @@ def test_tokens_tell_absent_present_and_unknown_apart():
     assert tokens[:, edema].tolist() == [0, 1, 2, 2]
     assert tokens[:, -3].tolist() == [0, 1, 2, 2]
     assert tokens[2].tolist() == UNKNOWN.tolist()
+
+
+def test_a_line_that_is_gone_leaves_no_trace_and_other_detail_stays():
+    rng = np.random.default_rng(0)
+    plain = np.clip(120 + 3 * rng.standard_normal((256, 256)), 0, 255).astype(np.uint8)
+    film = plain.copy()
+    film[60:200, 129] = 200  # a pleural line, one pixel wide: far below a pixel of 64
+    place = Placement(256, 256, 64)
+    source, wanted = square(film, 64), square(plain, 64)
+    weights = np.zeros((256, 256), np.float32)
+    weights[40:220, 100:160] = 1
+    made = composite(film, source, wanted.astype(np.float32), weights, place)
+    line = np.abs(made[64:196, 129].astype(int) - plain[64:196, 129])
+    assert line.mean() < 8  # 80 before the edit, about 60 if only the difference were added
+    assert np.abs(made.astype(int) - plain)[64:196, 124:135].mean() < 4
+    np.testing.assert_array_equal(made[weights == 0], film[weights == 0])
+    # where the edit changed little, sharp detail is the film's own
+    kept = composite(film, source, np.clip(source + 2.0, 0, 255).astype(np.float32), weights, place)
+    np.testing.assert_array_equal(kept[weights > 0], np.clip(film[weights > 0].astype(int) + 2, 0, 255))
