@@ -264,6 +264,7 @@ def against_truth(c: Case, o: Outcome, segmenter: Any) -> dict[str, float]:
     landed, landed_truth, distance = landing(change, c.place_of(which), true_change)
     return {
         "db": psnr(edited, truth, roi), "db_source": psnr(source, truth, roi), "db_outside": psnr(edited, truth, ~roi),
+        "db_drawn": psnr(edited, c.truth, roi), "db_source_drawn": psnr(source, c.truth, roi),
         "ssim": ssim(edited, truth, roi), "ssim_source": ssim(source, truth, roi),
         "ssim_outside": ssim(edited, truth, ~roi), "lung_dice": float(np.mean(lungs)),
         "heart_dice": dice(masks[0][HEART], masks[1][HEART]), "ctr_error": abs(ctr(masks[0]) - ctr(masks[1])),

@@ -91,3 +91,31 @@ def test_generators_are_compared_over_all_findings(figures):
     assert (against["ours"], against["reference"]) == (0.9, 0.3)
     assert against["ratio"] == pytest.approx(3)
     assert not any(math.isnan(r["ours"]) for r in flat.values())
+
+
+def test_an_insertion_is_held_against_the_truth_of_its_own_severity(figures):
+    from synth_toys import ToySegmenter
+
+    from cars.synth.editing import Outcome
+
+    case = figures.case("Pleural Effusion", "insert", 3)
+    edited = case.truths[5]  # as severe as can be: better than what was drawn at first
+    roi = np.ones(edited.shape, bool)
+    assert case.nearest(edited, roi) == 5
+    found = figures.against_truth(case, Outcome(edited=edited, roi=roi), ToySegmenter())
+    assert set(found) == set(figures.MEANS) - {"collateral", "moved", "moved_truth"}
+    assert found["db"] > 70 > found["db_drawn"]
+    assert found["db_source"] == pytest.approx(figures.psnr(case.source.film, edited, roi))
+    assert found["db_source_drawn"] == pytest.approx(figures.psnr(case.source.film, case.truth, roi))
+    assert found["landed"] == found["landed_truth"] > 0.95
+
+
+def test_the_region_about_a_place_holds_it(figures):
+    masks = np.zeros((3, 128, 128), bool)
+    masks[1, 20:100, 15:55], masks[0, 20:100, 75:115] = True, True
+    place = np.zeros((256, 256), bool)
+    place[80:104, 60:84] = True  # 12 × 12 of 128, in the right lung
+    roi = figures.around(place, masks)
+    assert roi[40:52, 30:42].mean() > 0.95
+    assert roi.sum() < 6 * 144
+    assert not roi[:, 60:].any()  # it stays in its lung
