@@ -72,6 +72,20 @@ def test_a_second_run_makes_nothing_anew_and_other_settings_do(planned):
     assert len(edits) == edits["edit_id"].nunique() == 20
 
 
+def test_a_baseline_on_the_same_network_makes_its_own_edits(planned):
+    class Baseline(ToyGenerator):
+        baseline = True  # and the revision of the generator whose network it borrows
+
+    workspace, _ = planned
+    synth(workspace, SETTINGS)
+    generator = Baseline()
+    synth(workspace, replace(SETTINGS, generator=generator))
+    assert generator.calls > 0
+    edits = workspace.read("edits")
+    assert edits["edit_id"].nunique() == 20
+    assert edits["baseline"].sum() == 10
+
+
 def set_thresholds(workspace, text):
     (workspace.path / "workspace.toml").write_text(text)
 
