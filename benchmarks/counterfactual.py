@@ -317,9 +317,14 @@ def compared(rows: list[dict]) -> dict[str, dict[str, dict]]:
 
 
 def paired(rows: list[dict], ours: str, other: str, direction: str) -> dict:
-    """By how many dB ours comes closer to the truth than another generator on the same films: value, low, high, n."""
+    """By how many dB ours comes closer to the truth than another generator on the same films: value, low, high, n.
+
+    The truth is the one drawn, since each edit resembles a severity of its own.
+    """
     by_name = {
-        name: [v for r in rows if (r["generator"], r["direction"]) == (name, direction) for v in r["values"]["db"]]
+        name: [
+            v for r in rows if (r["generator"], r["direction"]) == (name, direction) for v in r["values"]["db_drawn"]
+        ]
         for name in (ours, other)
     }
     difference = [a - b for a, b in zip(by_name[ours], by_name[other], strict=True)]

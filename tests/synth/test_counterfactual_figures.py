@@ -63,7 +63,7 @@ def test_intervals(figures):
 
 def row(figures, name, direction, n, passed, gain):
     values = {m: [math.nan] * n for m in figures.MEANS}
-    values |= {"db": [20.0 + gain] * n, "db_source": [20.0] * n}
+    values |= {"db": [20.0 + gain] * n, "db_source": [20.0] * n, "db_drawn": [20.0 + gain] * n}
     counts = dict.fromkeys(figures.COUNTS, 0) | {"n": n, "passed": passed}
     means = {m: math.nan for m in figures.MEANS} | {"db": 20.0 + gain, "db_source": 20.0}
     return {"generator": name, "finding": "Edema", "direction": direction, "outside": 0.0, **counts, **means,
@@ -82,7 +82,7 @@ def test_generators_are_compared_over_all_findings(figures):
     assert "| other | insert | 4 | 0.00 [0.00, 0.49] |" in text
     assert "-1.0 [-1.0, -1.0]" in text
     pair = ((rows[0], [21.0, math.nan, 25.0]), (rows[2], [20.0, 30.0, 22.0]))
-    mixed = [{**r, "values": {"db": decibels}} for r, decibels in pair]
+    mixed = [{**r, "values": {"db_drawn": decibels}} for r, decibels in pair]
     closer = figures.paired(mixed, "cars", "other", "insert")
     assert (closer["value"], closer["n"]) == (2.0, 2)
     rows[2] = row(figures, "other", "insert", 10, 3, -1.0)
