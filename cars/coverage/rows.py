@@ -16,7 +16,6 @@ import pandas as pd
 
 from .. import schema
 from ..errors import SettingError
-from ..generators import baselines
 from ..provenance import digest
 from ..workspace import Workspace
 from . import filters
@@ -81,7 +80,7 @@ def _frame(path: str, stamp: str, made: bool) -> pd.DataFrame:
     with workspace.connect() as connection:
         frame = workspace.query("coverage/rows", connection, split="all")
         if made:
-            edits = workspace.query("coverage/synthetic_rows", connection, split="all", baselines=baselines())
+            edits = workspace.query("coverage/synthetic_rows", connection, split="all")
             if len(edits):
                 frame = pd.concat([frame, edits], ignore_index=True)
         frame = with_concepts(frame, workspace, connection)

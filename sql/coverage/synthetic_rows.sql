@@ -1,6 +1,6 @@
 -- Which accepted synthetic films count, and as whose? As their source's patient and study, so that an edit never makes
--- a patient twice; edits of a patient with validation or test films are refused, though none should exist. Films of a
--- baseline generator never count: they are made to be compared with.
+-- a patient twice; edits of a patient with validation or test films are refused, though none should exist. The view
+-- accepted_edits holds no film of a baseline generator.
 SELECT
     edit_id AS dicom_id, source_subject_id AS subject_id, source_study_id AS study_id, split, TRUE AS on_disk, origin,
     coalesce(view, 'unknown') AS view, coalesce(sex, 'unknown') AS sex,
@@ -11,5 +11,4 @@ FROM accepted_edits
 WHERE error IS NULL
   AND split = 'train'
   AND $split IN ('all', 'train')
-  AND NOT list_contains($baselines, generator)
   AND source_subject_id NOT IN (SELECT subject_id FROM films WHERE split IN ('validate', 'test'))

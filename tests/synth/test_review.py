@@ -223,7 +223,7 @@ def test_synth_records_that_a_generator_is_a_baseline(tmp_path):
     assert synth(workspace, settings)["passed"] == 6
     assert workspace.read("edits")["baseline"].all()
     assert accepted(workspace) == set()
-    (workspace.path / "workspace.toml").write_text("[gates.untouched]\nmovement = 0.5\n")
+    (workspace.path / "workspace.toml").write_text("[gates.untouched]\nothers = 1\n")
     assert synth(workspace, settings)["passed"] == 6
     assert workspace.read("edits")["baseline"].all(), "also when it is gated again"
     assert accepted(workspace) == set()
