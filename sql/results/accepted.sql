@@ -1,2 +1,2 @@
 -- Which edits count as filling gaps? The accepted ones that no baseline generator made, with all that names their models.
-SELECT * FROM accepted_edits WHERE error IS NULL AND NOT list_contains($baselines, generator) ORDER BY edit_id
+SELECT * FROM accepted_edits WHERE error IS NULL AND NOT coalesce(list_contains($baselines, generator), FALSE) ORDER BY edit_id
