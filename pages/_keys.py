@@ -33,12 +33,21 @@ function listen(root, answer) {
 }
 """
 _JS = LISTEN + """
-export default function ({data, parentElement, setTriggerValue}) {
-  return listen(parentElement, event => {
+export default function ({data, parentElement: root, setTriggerValue}) {
+  // Streamlit keeps one value of a trigger, so a key pressed while the page still answers to the one before could be
+  // lost: each has a number, and all that the server has not seen are sent together, again if need be
+  const sent = root.carsSent ??= {n: data.seen, waiting: []}
+  sent.waiting = sent.waiting.filter(one => one.n > data.seen)
+  if (sent.waiting.length) setTriggerValue('act', sent.waiting)
+  ;(root.host ?? root).setAttribute('data-edit', data.edit)  // whose keys these are now
+  return listen(root, event => {
     const what = data.keys[event.key]
     if (!what) return false
     if (what === 'note') document.querySelector('[class*=st-key-note-] input')?.focus()
-    else if (!event.repeat) setTriggerValue('act', {what, edit: data.edit})
+    else if (!event.repeat) {
+      sent.waiting.push({n: ++sent.n, what, edit: data.edit})
+      setTriggerValue('act', [...sent.waiting])
+    }
     return true
   })
 }
@@ -46,7 +55,16 @@ export default function ({data, parentElement, setTriggerValue}) {
 _keys = st.components.v2.component("cars_keys", js=_JS)
 
 
-def keys(what: Mapping[str, str], edit: str, key: str, on_act: Callable[[], None]) -> Any:
-    """Listen to keys. what: key → what it does; "note" goes to the note, all else comes as session_state[key].act =
-    {"what", "edit"}, where `edit` is the one that the browser showed when the key was pressed."""
-    return _keys(key=key, data={"keys": dict(what), "edit": edit}, on_act_change=on_act)
+def keys(what: Mapping[str, str], edit: str, key: str, on_act: Callable[[str, str], None]) -> Any:
+    """Listen to keys. what: key → what it does; "note" goes to the note, all else calls on_act(what, edit) once for
+    each key in order, where `edit` is the one that the browser showed when the key was pressed."""
+    seen = f"{key}-seen"
+
+    def acted() -> None:
+        for one in st.session_state[key]["act"] or ():
+            if one["n"] > st.session_state.get(seen, 0):
+                st.session_state[seen] = one["n"]
+                on_act(one["what"], one["edit"])
+
+    data = {"keys": dict(what), "edit": edit, "seen": st.session_state.get(seen, 0)}
+    return _keys(key=key, data=data, on_act_change=acted)

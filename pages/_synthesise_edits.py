@@ -182,10 +182,11 @@ def _go_to(at: int) -> None:
 def one_edit(workspace: Workspace, edit: dict[str, Any], at: int, of: int) -> None:
     """Title, decision, the swipe, badges, note, and all numbers."""
     found, title = review.state(edit), synth.words(json.loads(edit["findings"]))
+    # before the title, so that keys mean an edit as soon as its title is read
+    keys(KEYS, edit["edit_id"], "edit-keys", act)
     age = f" · {edit['age']:.0f}" if edit["age"] == edit["age"] else ""
     st.markdown(f"**{plain(title)}** · {plain(edit['view'])} · {plain(edit['sex'])}{age} · edit {at + 1:,} of {of:,}")
     decide(edit, found, at, of)
-    keys(KEYS, edit["edit_id"], "edit-keys", _act_by_key)
     if found == "not made":
         st.warning(f"No film was made: {plain(edit['error'])}.")
     else:
@@ -220,11 +221,11 @@ def decide(edit: dict[str, Any], found: str, at: int, of: int) -> None:
 
 def act(what: str, edit_id: str) -> None:
     """Do what a button or a key asks of the edit that was shown when it was pressed."""
-    ids = st.session_state.get("edit-ids", [])
-    at = review.position(ids, edit_id, st.session_state.get("edit-at", 0))
-    if what in ("next", "previous"):
+    at = st.session_state.get("edit-at", 0)
+    if what in ("next", "previous"):  # from where one is, so that two quick keys go two edits on
         _go_to(at + (1 if what == "next" else -1))
         return
+    at = review.position(st.session_state.get("edit-ids", []), edit_id, at)
     try:
         review.decide(Workspace(st.session_state["workspace"]), edit_id, what)
     except CarsError as error:
@@ -233,12 +234,6 @@ def act(what: str, edit_id: str) -> None:
     # where the filter is by decision the edit leaves the list, and the next one takes its place
     if st.session_state.get("edit-go-on") and st.session_state.get("edits-decision", review.ALL) == review.ALL:
         _go_to(at + 1)
-
-
-def _act_by_key() -> None:
-    asked = st.session_state["edit-keys"]["act"]
-    if asked:
-        act(asked["what"], asked["edit"])
 
 
 @st.cache_resource(show_spinner=False)

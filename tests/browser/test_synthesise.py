@@ -49,8 +49,11 @@ def chosen(page: Any) -> Any:
     return page.get_by_role("option", selected=True)
 
 
-def at(page: Any, place: str) -> None:
+def at(page: Any, place: str, edit_id: str | None = None) -> None:
+    """Wait until the page shows an edit; with its id, until the keys are that edit's: a moment later than its title."""
     page.get_by_text(re.compile(rf"edit {place}$")).wait_for()
+    if edit_id:
+        page.locator(f"[data-edit='{edit_id}']").first.wait_for(state="attached")
 
 
 def test_edits_are_looked_through_and_decided_on_by_keys(page: Any, address: str, workspace: Workspace) -> None:
@@ -58,7 +61,7 @@ def test_edits_are_looked_through_and_decided_on_by_keys(page: Any, address: str
     page.goto(f"{address}/synthesise")
     line = page.get_by_role("slider", name="source (real)")
     line.wait_for()
-    at(page, "1 of 6")
+    at(page, "1 of 6", ids[0])
     assert page.get_by_role("option").count() == 6
 
     # the line: keys and pointer move it, and each side says what it is
@@ -70,7 +73,7 @@ def test_edits_are_looked_through_and_decided_on_by_keys(page: Any, address: str
         page.keyboard.press(key)
         assert line.get_attribute("aria-valuenow") == str(where)
     assert line.get_attribute("aria-valuetext") == "100% source (real), 0% edit (synthetic)"
-    at(page, "1 of 6")  # arrows on the line are the line's own
+    at(page, "1 of 6", ids[0])  # arrows on the line are the line's own
     clip = "el => el.getBoundingClientRect().width && getComputedStyle(el).clipPath"
     assert page.locator(".side.made").evaluate(clip) == "inset(0px 0px 0px 100%)", "none of the edit is left"
     box = page.locator(".stage").bounding_box()
@@ -89,7 +92,7 @@ def test_edits_are_looked_through_and_decided_on_by_keys(page: Any, address: str
     assert page.locator("img.difference").is_visible()
     page.get_by_text("orange where the edit is brighter").wait_for()
     page.keyboard.press("j")
-    at(page, "2 of 6")
+    at(page, "2 of 6", ids[1])
     assert difference.is_checked()
     assert abs(int(line.get_attribute("aria-valuenow")) - 25) <= 1
 
@@ -101,15 +104,15 @@ def test_edits_are_looked_through_and_decided_on_by_keys(page: Any, address: str
 
     # accept, reject, undo, reject again; r is not Streamlit's
     page.keyboard.press("k")
-    at(page, "1 of 6")
+    at(page, "1 of 6", ids[0])
     page.keyboard.press("a")
     page.get_by_text("Accepted by you").wait_for()
     eventually(lambda: decisions(workspace), {ids[0]: ("accept", "")})
     page.locator("h1").click()
     page.keyboard.press("ArrowRight")
-    at(page, "2 of 6")
+    at(page, "2 of 6", ids[1])
     page.keyboard.press("ArrowRight")
-    at(page, "3 of 6")
+    at(page, "3 of 6", ids[2])
     page.keyboard.press("r")
     page.get_by_text("Rejected: it is in no coverage").wait_for()
     page.keyboard.press("u")
@@ -127,7 +130,7 @@ def test_edits_are_looked_through_and_decided_on_by_keys(page: Any, address: str
     # the grid by keys
     page.get_by_role("option").nth(2).focus()
     page.keyboard.press("Home")
-    at(page, "1 of 6")
+    at(page, "1 of 6", ids[0])
     assert chosen(page).get_attribute("aria-label").startswith("insert Edema")
 
     # filters
@@ -139,11 +142,12 @@ def test_edits_are_looked_through_and_decided_on_by_keys(page: Any, address: str
     page.get_by_role("combobox", name="Gates").click()
     page.keyboard.type("all (6")
     page.keyboard.press("Enter")
+    at(page, "5 of 6", ids[4])
     page.get_by_role("combobox", name="Decision").click()
     page.keyboard.type("rejected")
     page.keyboard.press("Enter")
     at(page, "1 of 1")
-    assert chosen(page).inner_text() == "– rejected"
+    eventually(lambda: chosen(page).inner_text(), "– rejected")
     assert page.outside == []
 
     told = export(workspace, ExportSettings())
