@@ -14,9 +14,14 @@ def show_verdict(workspace: Workspace, run: Run) -> None:
     sentences = evaluate.sentences(run.gains)
     if not sentences:
         st.info("Only the arm real was trained, so there is nothing to compare. Add another arm and train again.")
-    for of_arms in sentences.values():
-        for sentence in of_arms.values():
-            st.markdown(f"- {plain(sentence)}")
+    said = [(arm, sentence) for of_arms in sentences.values() for arm, sentence in of_arms.items()]
+    treated = [sentence for arm, sentence in said if arm in evaluate.TREATED]
+    controls = [sentence for arm, sentence in said if arm not in evaluate.TREATED]
+    for sentence in treated or controls:
+        st.markdown(f"- {plain(sentence)}")
+    if treated and controls:
+        with st.expander(f"The controls in words ({len(controls)})"):
+            st.markdown("\n".join(f"- {plain(sentence)}" for sentence in controls))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         finding = finding_choice(run, "mean over findings")
         calibrated = calibrated_choice()
