@@ -153,3 +153,14 @@ def test_wrong_words_are_refused():
         sample_anatomy(np.random.default_rng(0), "X", 50)
     with pytest.raises(SettingError, match="32"):
         render(spec, 16)
+
+
+def test_nothing_of_a_nodule_lies_far_from_it():
+    for seed in range(12):
+        spec = film_spec(seed)
+        drawn = draw_finding(np.random.default_rng(seed), "Lung Lesion", spec.anatomy, severity=0.9)
+        mask = render(with_finding(spec, drawn), 256).finding_masks["Lung Lesion"]
+        rows, columns = np.nonzero(mask)
+        # 1.7 radii to either side, spicules up to 1.9, and what softening and the mask's margin add
+        reach = 3.9 * max(1.0, drawn.aspect) * drawn.extent / 2 / (spec.field_cm / 256) + 10
+        assert max(np.ptp(rows), np.ptp(columns)) <= reach

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from synth_toys import SIZE, vector
+from synth_toys import SIZE, ToyGenerator, ToyJudge, ToySegmenter, film, vector
 
 from cars.generators import composite
 from cars.generators.cars_unet import _Walk
 from cars.imaging import Placement, square
+from cars.schema import FINDINGS
+from cars.synth.editing import Models, Source, edit_films
+from cars.synth.settings import SynthSettings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
@@ -193,3 +196,21 @@ def test_a_line_that_is_gone_leaves_no_trace_and_other_detail_stays():
     # where the edit changed little, sharp detail is the film's own
     kept = composite(film, source, np.clip(source + 2.0, 0, 255).astype(np.float32), weights, place)
     np.testing.assert_array_equal(kept[weights > 0], np.clip(film[weights > 0].astype(int) + 2, 0, 255))
+
+
+@pytest.mark.parametrize(
+    ("finding", "hidden"), [("Atelectasis", True), ("Cardiomegaly", True), ("Consolidation", False)]
+)
+def test_outlines_are_hidden_where_the_finding_moves_them(finding, hidden):
+    """Collapse lifts the dome: outlines that the editor sees inside the ROI would tell it to leave the dome there."""
+    asked = []
+
+    class Listening(ToyGenerator):
+        def edit(self, requests):
+            asked.extend(requests)
+            return super().edit(requests)
+
+    labels = dict.fromkeys(FINDINGS, 0) | {finding: 1}
+    source = Source(film(np.random.default_rng(0), True), labels, {finding: "delete"})
+    edit_films([source], Models(Listening(), ToySegmenter(), ToyJudge()), SynthSettings(steps=2))
+    assert {r.hide_masks for r in asked} == {hidden}

@@ -100,6 +100,19 @@ def test_a_deletion_covers_what_the_finding_changed(finding: str) -> None:
         assert change[region].sum() >= 0.8 * change.sum()
 
 
+def test_a_deletion_reaches_above_the_highest_fluid() -> None:
+    """A band of fluid that is left stays as a bright line under the region's soft edge."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        anatomy = phantom.sample_anatomy(rng, "F", 50)
+        healthy = phantom.sample_film(rng, anatomy, "PA")
+        ill = phantom.with_finding(healthy, phantom.draw_finding(rng, "Pleural Effusion", anatomy, severity=1.0))
+        before, film = (phantom.render(spec, 64, masks=False) for spec in (healthy, ill))
+        fluid = np.abs(film.image.astype(int) - before.image) > 20
+        region = roi_for("Pleural Effusion", "delete", film.masks, rng)
+        assert np.flatnonzero(region.any(axis=1))[0] < np.flatnonzero(fluid.any(axis=1))[0]
+
+
 def test_saliency_narrows_a_deletion_to_its_side_and_place() -> None:
     y, x = (int(v) for v in ndimage.center_of_mass(MASKS[0]))
     saliency = np.zeros((64, 64), dtype=np.float32)

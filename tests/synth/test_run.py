@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from scipy import ndimage
 from synth_toys import ToyGenerator, ToyJudge, ToySegmenter, film, workspace_of
 
 from cars.errors import Cancelled, DataError, WorkspaceError
 from cars.imaging import decode, save_png
+from cars.schema import FINDINGS
 from cars.segmenters import Masks
 from cars.synth import edit_table, synth
 from cars.synth.planning import plan
@@ -70,6 +72,36 @@ def test_a_second_run_makes_nothing_anew_and_other_settings_do(planned):
     synth(workspace, replace(SETTINGS, guidance=4.0))
     edits = workspace.read("edits")
     assert len(edits) == edits["edit_id"].nunique() == 20
+
+
+def test_the_attempt_in_which_nothing_else_changes_is_kept(tmp_path):
+    """With the guidance asked for another finding comes along; with twice as much it does not."""
+
+    class Overdone(ToyGenerator):
+        def edit(self, requests):
+            results = super().edit(requests)
+            for r, result in zip(requests, results):
+                if r.guidance > SETTINGS.guidance and not np.array_equal(r.vector_from, r.vector_to):
+                    result.edited[r.roi] = 205
+            return results
+
+    class Seeing(ToyJudge):
+        sure = np.tile(np.float32([-1, 2]), (len(FINDINGS), 1))
+        sure[FINDINGS.index("Fracture")] = 0.5
+
+        def probabilities(self, images):
+            found = super().probabilities(images)
+            bright = [ndimage.uniform_filter(image.astype(float), 5).max() > 225 for image in images]
+            found[:, FINDINGS.index("Fracture")] = np.where(bright, 0.9, 0.1)
+            return found
+
+    workspace = workspace_of(tmp_path, 18)
+    plan(workspace, PlanSettings(screen=False, balanced=4, edits="insert:Consolidation"))
+    assert synth(workspace, replace(SETTINGS, generator=Overdone(), judge=Seeing()))["passed"] == 4
+    edits = workspace.read("edits")
+    assert set(edits["mode"]) == {"inversion"}
+    assert (edits["guidance"] == 2 * SETTINGS.guidance).all()
+    assert synth(workspace, replace(SETTINGS, generator=ToyGenerator(), judge=Seeing(), guidance=1.0))["passed"] == 0
 
 
 def test_a_baseline_on_the_same_network_makes_its_own_edits(planned):
