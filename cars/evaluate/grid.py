@@ -6,6 +6,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,11 @@ from ..engines.local import map_shards
 from ..errors import WorkspaceError
 from ..progress import Progress
 from ..workspace import Workspace
+from .training import CHECKPOINT
 from .unit import INTERVAL, Context, Unit, Worker
+
+#: What a unit of a grid can be.
+STATES = ("waiting", "running", "failed", "done")
 
 
 def run_units(context: Context, units: Sequence[Unit], workers: int, progress: Progress) -> Generator[Unit]:
@@ -113,11 +118,51 @@ def in_words(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def grid_progress(workspace: Workspace, run: str | None = None) -> pd.DataFrame:
-    """How far each unit of a run is (of the one begun last, where none is given).
+@dataclass(frozen=True)
+class Grid:
+    """A run's grid as it stands.
 
-    Returns: unit backbone arm seed state (waiting, running, done) step steps seconds_left (null where unknown, 0 when
-    done) films_per_second (null until it is trained). A unit that was stopped counts as running until it goes on.
+    begun: when it was last begun or gone on with, seconds since 1970. units: see `grid_progress`. left: seconds that
+    the rest takes at the pace so far, None where nothing was seen yet.
+    """
+
+    run: str
+    begun: float
+    workers: int
+    units: pd.DataFrame
+    left: float | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether every unit is done."""
+        return bool((self.units["state"] == "done").all())
+
+    def words(self, active: bool) -> str:
+        """How far it is, in one or two sentences. active: somebody works on it now; else what is kept is said."""
+        count = self.units["state"].value_counts()
+        of = {state: int(count.get(state, 0)) for state in STATES}
+        total = len(self.units)
+        if self.finished:
+            return f"All {total:,} units are done."
+        failed = f", {of['failed']:,} failed" if of["failed"] else ""
+        if active:
+            left = f", about {in_words(self.left)} left" if self.left is not None else ""
+            return (
+                f"{of['done']:,} of {total:,} units done, {of['running']:,} training{failed}, "
+                f"{of['waiting']:,} waiting{left}."
+            )
+        begun = self.units[self.units["state"].isin(["running", "failed"])]
+        on, again = int(begun["checkpoint"].sum()), int((~begun["checkpoint"]).sum())
+        parts = [f"{of['done']:,} of {total:,} units are done and kept{failed}."]
+        parts += [f"{on:,} {'goes' if on == 1 else 'go'} on from the last check."] if on else []
+        parts += [f"{again:,} had not reached a check and start{'s' if again == 1 else ''} again."] if again else []
+        parts += [f"{of['waiting']:,} {'was' if of['waiting'] == 1 else 'were'} not begun."] if of["waiting"] else []
+        return " ".join(parts)
+
+
+def grid_of(workspace: Workspace, run: str | None = None) -> Grid:
+    """The grid of a run (of the one begun last, where none is given).
+
     Raises: WorkspaceError where no run was begun, or none of that name.
     """
     lists = {path.parent.name: path for path in workspace.path.glob("runs/*/grid.json")}
@@ -126,21 +171,45 @@ def grid_progress(workspace: Workspace, run: str | None = None) -> pd.DataFrame:
             f"There is no run {run!r}." if run else "No fine-tuning run was begun.", "Run `cars finetune` first."
         )
     path = lists[run] if run else max(lists.values(), key=lambda p: p.stat().st_mtime)
+    plan = json.loads(path.read_text(encoding="utf-8"))
+    done, checkpoints = (
+        {p.parent.name for p in workspace.path.glob(f"runs/*/*/{name}")} for name in ("calibration.json", CHECKPOINT)
+    )
     rows: list[dict[str, Any]] = []
-    for unit in json.loads(path.read_text(encoding="utf-8"))["units"]:
+    seen = []
+    for unit in plan["units"]:
         clock = _clock(path.parent / "progress" / f"{unit['unit']}.json")
-        done = any(workspace.path.glob(f"runs/*/{unit['unit']}/calibration.json"))
-        step = unit["steps"] if done else clock.get("step", 0)
-        seen = [(unit["backbone"], clock.get("stepped", 0), clock.get("seconds", 0.0))]
-        left = seconds_left(seen, [(unit["backbone"], unit["steps"] - step)], 1)
+        made = unit["unit"] in done
+        step = unit["steps"] if made else clock.get("step", 0)
+        seen.append((unit["backbone"], clock.get("stepped", 0), clock.get("seconds", 0.0)))
+        left = seconds_left(seen[-1:], [(unit["backbone"], unit["steps"] - step)], 1)
+        state = "done" if made else "failed" if clock.get("error") else "running" if clock else "waiting"
         rows.append(
             {
-                **unit, "state": "done" if done else "running" if clock else "waiting", "step": step,
-                "seconds_left": 0.0 if done else left, "films_per_second": clock.get("films_per_second"),
+                **unit, "state": state, "step": step, "seconds_left": 0.0 if made else left,
+                "films_per_second": clock.get("films_per_second"), "error": None if made else clock.get("error"),
+                "checkpoint": unit["unit"] in checkpoints,
             }
         )  # fmt: skip
-    names = ["unit", "backbone", "arm", "seed", "state", "step", "steps", "seconds_left", "films_per_second"]
-    return pd.DataFrame(rows, columns=names).astype({"seconds_left": "float64", "films_per_second": "float64"})
+    names = [
+        "unit", "backbone", "arm", "seed", "state", "step", "steps", "seconds_left", "films_per_second", "error",
+        "checkpoint",
+    ]  # fmt: skip
+    units = pd.DataFrame(rows, columns=names).astype({"seconds_left": "float64", "films_per_second": "float64"})
+    rest = [(u["backbone"], u["steps"] - u["step"]) for u in rows if u["state"] != "done"]
+    workers = int(plan.get("workers", 1))  # runs of earlier versions do not say
+    return Grid(path.parent.name, path.stat().st_mtime, workers, units, seconds_left(seen, rest, workers))
+
+
+def grid_progress(workspace: Workspace, run: str | None = None) -> pd.DataFrame:
+    """How far each unit of a run is (of the one begun last, where none is given).
+
+    Returns: unit backbone arm seed state (waiting, running, failed, done) step steps seconds_left (null where unknown,
+    0 when done) films_per_second (null until it is trained) error (what a failed one failed of) checkpoint (whether it
+    goes on from one). A unit that was stopped counts as running until it goes on.
+    Raises: WorkspaceError where no run was begun, or none of that name.
+    """
+    return grid_of(workspace, run).units
 
 
 def _clock(path: Path) -> dict[str, Any]:

@@ -25,7 +25,9 @@ import pandas as pd
 from .. import schema, torchbox
 from ..backbones import BACKBONES
 from ..engines.local import default_workers
+from ..errors import Cancelled
 from ..filmcache import FilmCache
+from ..jobs.run import explain
 from ..progress import Progress
 from ..provenance import code_version, file_digest
 from ..workspace import Workspace, atomic_write, write_json
@@ -100,10 +102,12 @@ class Clock:
         self.watched_by = watched_by
         self.began = time.monotonic()
         self.first: int | None = None
+        self.last = 0
         self.written = 0.0
 
     def __call__(self, done: int, total: int, message: str = "") -> None:
         self.first = done if self.first is None else self.first
+        self.last = done
         now = time.monotonic()
         if now - self.written >= INTERVAL:
             self.written = now
@@ -111,14 +115,16 @@ class Clock:
         if self.watched_by is not None:
             self.watched_by(done, total, message)
 
-    def write(self, done: int, total: int, films_per_second: float | None = None) -> None:
-        """The file: step, steps, and the seconds that `stepped` steps took in this sitting."""
+    def write(
+        self, done: int, total: int, films_per_second: float | None = None, error: str | None = None
+    ) -> None:
+        """The file: step, steps, the seconds that `stepped` steps took in this sitting, and what it failed of."""
         seconds = time.monotonic() - self.began
         write_json(
             self.file,
             {
                 "step": done, "steps": total, "stepped": done - (self.first or 0), "seconds": seconds,
-                "films_per_second": films_per_second,
+                "films_per_second": films_per_second, "error": error,
             },
         )  # fmt: skip
 
@@ -133,9 +139,19 @@ class Worker:
 
     def __call__(self, unit: Unit) -> str:
         """Train and predict as far as that is not done. Returns: the unit's key."""
+        clock = Clock(self.context, unit, self.watched_by)
+        try:
+            self._make(unit, clock)
+        except Cancelled:
+            raise
+        except Exception as error:  # said by the grid, for the one unit that it is about; the caller handles it
+            clock.write(clock.last, unit.steps, error=" ".join(explain(error)))
+            raise
+        return unit.key
+
+    def _make(self, unit: Unit, clock: Clock) -> None:
         context = self.context
         device = device_of(context.settings.device, process_number())
-        clock = Clock(context, unit, self.watched_by)
         folder = context.folder(unit)
         with _threads(context.settings.threads, self.workers, device):
             if not (folder / "result.json").exists():
@@ -143,7 +159,6 @@ class Worker:
                 clock.write(unit.steps, unit.steps, speed)
             if not context.predicted(unit):
                 _predict(folder, unit, context, device)
-        return unit.key
 
 
 def process_number() -> int:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from cars import evaluate, schema
 from cars.config import resolve
-from cars.errors import Cancelled, SettingError, WorkspaceError
+from cars.errors import Cancelled, DataError, SettingError, WorkspaceError
 from cars.evaluate import FinetuneSettings, cannot_conclude, finetune, grid_progress, missing_controls, reference
 from cars.evaluate.experiment import as_toml, chosen, starts
 from cars.evaluate.feed import ahead
-from cars.evaluate.grid import in_words, seconds_left
+from cars.evaluate.grid import Grid, grid_of, in_words, seconds_left
 from cars.evaluate.thresholds import choose
 from cars.evaluate.unit import device_of, process_number
 
@@ -145,6 +145,47 @@ def test_progress_of_the_grid_and_of_each_unit(lesions):
     assert any(m.startswith("1 of 2 units, about ") and "toy, real+cars, seed 0: step 1 of 4" in m for m in seen)
     with pytest.raises(WorkspaceError, match="no run 'x'"):
         grid_progress(lesions, "x")
+
+
+def test_a_failed_unit_says_of_what_and_the_rest_is_kept(lesions):
+    plan = FAST | {"seeds": 2}
+
+    def broken(done, total, message=""):
+        if "real+cars, seed 0: step 2" in message:
+            raise DataError("The film cannot be read.", "Ingest again.")
+
+    with pytest.raises(DataError):
+        finetune(lesions, FinetuneSettings(**plan), broken)
+    grid = grid_of(lesions)
+    units = grid.units.set_index(["seed", "arm"])
+    assert units["state"].tolist() == ["done", "failed", "waiting", "waiting"]
+    assert units.loc[(0, "real+cars"), "error"] == "The film cannot be read. Ingest again."
+    assert units.loc[(0, "real+cars"), "step"] == 2
+    assert units["error"].notna().sum() == 1
+    assert units["checkpoint"].tolist() == [False, True, False, False], "the one of step 2"
+    assert grid.left > 0
+    assert grid.words(False) == (
+        "1 of 4 units are done and kept, 1 failed. 1 goes on from the last check. 2 were not begun."
+    )
+    finetune(lesions, FinetuneSettings(**plan))
+    again = grid_of(lesions)
+    assert (again.finished, again.run, again.workers) == (True, grid.run, 1)
+    assert again.begun > grid.begun
+    assert again.units["error"].isna().all()
+    assert again.words(True) == "All 4 units are done."
+
+
+def test_a_grid_in_words():
+    units = pd.DataFrame(
+        {"state": ["done", "running", "running", "failed", "waiting"], "checkpoint": [False, True, False, False, False]}
+    )
+    grid = Grid("r", 0.0, 2, units, 720.0)
+    assert grid.words(True) == "1 of 5 units done, 2 training, 1 failed, 1 waiting, about 12 min left."
+    assert grid.words(False) == (
+        "1 of 5 units are done and kept, 1 failed. 1 goes on from the last check. "
+        "2 had not reached a check and start again. 1 was not begun."
+    )
+    assert Grid("r", 0.0, 2, units[4:], None).words(True) == "0 of 1 units done, 0 training, 1 waiting."
 
 
 def test_what_is_left_by_hand():
