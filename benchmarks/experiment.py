@@ -40,7 +40,7 @@ class Experiment:
 
 
 EXPERIMENTS = {
-    "phantom": Experiment({"adapter": "phantom", "source": "n=3600,seed=11,size=256"}, None, 24, 480, 12),
+    "phantom": Experiment({"adapter": "phantom", "source": "n=3600,seed=11,size=256"}, None, 24, 480, 30),
     "open-cxr": Experiment(
         {"adapter": "mimic-cxr-jpg"},
         {"judge_arch": "efficientnet_lite0", "judge_minutes": 6.0, "steps": 2000, "batch": 16},

@@ -6,19 +6,25 @@ import streamlit as st
 
 from cars import evaluate, plots, results
 from cars.workspace import Workspace
+from pages import _state
 from pages._common import plain
 from pages._gains_run import FIRST, Run, calibrated_choice, finding_choice, label, metric_choice, metrics_of, shown
+
+#: More sentences than this are folded away under their summary.
+MANY = 6
 
 
 def show_verdict(workspace: Workspace, run: Run) -> None:
     sentences = evaluate.sentences(run.gains)
     if not sentences:
         st.info("Only the arm real was trained, so there is nothing to compare. Add another arm and train again.")
+    for sentence in evaluate.summary(run.gains):
+        st.markdown(f"**{plain(sentence)}**")
     said = [(arm, sentence) for of_arms in sentences.values() for arm, sentence in of_arms.items()]
     treated = [sentence for arm, sentence in said if arm in evaluate.TREATED]
+    treated += list(evaluate.credits(run.gains)["sentence"])
     controls = [sentence for arm, sentence in said if arm not in evaluate.TREATED]
-    for sentence in treated or controls:
-        st.markdown(f"- {plain(sentence)}")
+    _points(treated or controls, "Each backbone in words")
     if treated and controls:
         with st.expander(f"The controls in words ({len(controls)})"):
             st.markdown("\n".join(f"- {plain(sentence)}" for sentence in controls))
@@ -39,6 +45,7 @@ def show_verdict(workspace: Workspace, run: Run) -> None:
             st.dataframe(results.words.gain_rows(rows, finding), hide_index=True)
             if "mde" in rows:
                 st.caption("Smallest shown: the smallest true difference that this n shows with 80% power.")
+        _contrasts(run)
     metric = metric_choice(metrics, "score", "Score")
     rows = run.scores[(run.scores["finding"] == finding) & (run.scores["calibrated"] == calibrated)]
     dots = plots.score_dots(run.scores, metric, finding, calibrated, run.source)
@@ -46,3 +53,34 @@ def show_verdict(workspace: Workspace, run: Run) -> None:
     with st.expander("The numbers, by seed"):
         st.caption("Seed −1 is the mean over seeds; an empty value is undefined.")
         st.dataframe(rows, hide_index=True)
+
+
+def _points(sentences: list[str], title: str) -> None:
+    """Sentences as a list, folded away where they are many."""
+    text = "\n".join(f"- {plain(sentence)}" for sentence in sentences)
+    if len(sentences) > MANY:
+        with st.expander(f"{title} ({len(sentences)})"):
+            st.markdown(text)
+    elif sentences:
+        st.markdown(text)
+
+
+def _contrasts(run: Run) -> None:
+    """Each arm with edits against every other arm, in the metric that the sentences judge by."""
+    arms = list(dict.fromkeys(run.gains.loc[run.gains["contrast"].astype(bool), "arm"]))
+    if not arms:
+        return
+    st.subheader("Is it the edits?")
+    st.caption(
+        "A gain over real films may come from longer training, from rare findings seen more often, or from the "
+        "editor's texture. Only an arm that beats every control owes its gain to the findings that were drawn."
+    )
+    arm = _state.selectbox("Arm", arms, "treated", width=260)
+    metric = evaluate.PRIMARY
+    rows = run.gains[(run.gains["arm"] == arm) & (run.gains["metric"] == metric) & (run.gains["finding"] == "macro")]
+    rows = rows[~rows["calibrated"].astype(bool)]
+    if rows["value"].notna().any():
+        forest = plots.contrast_forest(run.gains, arm, metric, source=run.source)
+        shown(run, forest, "Against each control", rows, "contrasts")
+    else:
+        st.info("Undefined: no finding has enough positive and negative test patients.")

@@ -153,7 +153,8 @@ def test_gap_bars_of_no_gap_is_an_empty_figure(gaps: pd.DataFrame) -> None:
 def scores() -> pd.DataFrame:
     rows = [
         {"backbone": "b", "arm": arm, "seed": seed, "finding": finding, "metric": metric, "calibrated": calibrated,
-         "value": 0.4, "low": 0.3, "high": 0.55, "n": 259, "verdict": "no evidence"}
+         "value": 0.4, "low": 0.3, "high": 0.55, "n": 259, "verdict": "no evidence", "reference": "real-equal-steps",
+         "contrast": False}
         for arm in ("real", "real+cars") for seed in (-1, 0) for finding in ("macro", "Edema")
         for metric in ("auprc", "ece") for calibrated in (False, True)
     ]  # fmt: skip
@@ -182,6 +183,22 @@ def test_the_forest_has_a_panel_a_metric_with_a_zero_line(scores: pd.DataFrame) 
     judged = plots.gain_forest(gains.assign(p_holm=0.25), ["auprc"], calibrated=True)
     assert judged.layout.annotations[1].text == "+0.400 · no evidence (p 0.250) · n 259"
     assert "mean over findings after temperature scaling" in title(judged)
+    assert "against real films alone at equal steps" in title(judged)
+    contrast = gains.assign(reference="real+sham", contrast=True, value=9.0)
+    both = plots.gain_forest(pd.concat([gains, contrast]), ["auprc"], "Edema")
+    assert sum(len(trace.x) for trace in both.data) == 1, "contrasts have a figure of their own"
+
+
+def test_the_contrasts_have_a_panel_a_control(scores: pd.DataFrame) -> None:
+    gains = scores[(scores["arm"] == "real+cars") & (scores["seed"] == -1)]
+    sham = gains.assign(reference="real+sham", contrast=True, value=0.1)
+    both = pd.concat([gains, sham, sham.assign(arm="cars-then-real"), gains.assign(backbone="c")])
+    figure = plots.contrast_forest(both, "real+cars", "auprc", source="phantom")
+    assert [a.text for a in figure.layout.annotations[:2]] == ["against real-equal-steps", "against real+sham"]
+    assert [list(trace.y) for trace in figure.data] == [["b", "c"], ["b"]]
+    assert [list(trace.x) for trace in figure.data] == [[0.4, 0.4], [0.1]]
+    assert "AUPRC of real+cars" in title(figure)
+    assert "259 test films from phantom" in title(figure)
 
 
 def test_a_difference_that_is_not_defined_is_left_out(scores: pd.DataFrame) -> None:
@@ -193,7 +210,7 @@ def test_the_rare_combinations_have_their_positives() -> None:
     slices = pd.DataFrame(
         {"backbone": "b", "arm": "real+cars", "finding": "Edema", "slice": ["women", "men"], "edits": [2, 5],
          "metric": "auprc", "value": [0.1, -0.2], "low": [0.0, -0.4], "high": [0.2, 0.1], "n": [40, 50],
-         "positives": [3, 4]}
+         "positives": [3, 4], "reference": "real"}
     )  # fmt: skip
     figure = plots.slice_forest(slices, "b", "auprc", most=1, source="phantom")
     assert list(figure.data[0].y) == ["1. Edema · real+cars<br>among men"]
@@ -202,6 +219,7 @@ def test_the_rare_combinations_have_their_positives() -> None:
     near = plots.slice_forest(slices.assign(basis="near"), "b", "auprc", most=1)
     assert list(near.data[0].y) == ["1. Edema · real+cars<br>among men (near)"]
     assert "one attribute away" in title(near)
+    assert "against real films alone<" in title(near)
 
 
 def test_reliability_has_a_panel_an_arm_with_both_sides() -> None:

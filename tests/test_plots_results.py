@@ -29,12 +29,13 @@ def gains() -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["finding", "metric", "value", "verdict", "n", "positives"])
     return frame.assign(
         backbone="b", arm="real+cars", calibrated=False, low=frame["value"] - 0.1, high=frame["value"] + 0.1,
-        p_holm=0.04, findings=2,
+        p_holm=0.04, findings=2, reference="real-equal-steps", contrast=False,
     )  # fmt: skip
 
 
 def test_the_heat_map_has_a_cell_a_finding_and_arm(gains: pd.DataFrame) -> None:
-    both = pd.concat([gains, gains.assign(arm="real+sham", value=-0.1)])
+    contrast = gains.assign(reference="real+sham", contrast=True, value=9.0)
+    both = pd.concat([gains, gains.assign(arm="real+sham", value=-0.1), contrast])
     figure = plots.finding_arm_heat(both, "b", "auprc", source="phantom")
     heat, undefined = figure.data
     assert list(heat.x) == ["real+cars", "real+sham"]
@@ -43,6 +44,7 @@ def test_the_heat_map_has_a_cell_a_finding_and_arm(gains: pd.DataFrame) -> None:
     assert heat.z[1][0] == 0.1
     assert (list(undefined.x), list(undefined.y)) == (["real+cars"], ["Fracture (0 positive)"])
     assert heat.text[2][0] == "undefined"
+    assert "against real films alone at equal steps" in title(figure)
     assert "200 test films from phantom" in title(figure)
 
 
@@ -170,6 +172,7 @@ def test_every_kind_of_figure_has_a_picture(gains: pd.DataFrame, curve: pd.DataF
     for figure in (
         plots.finding_arm_heat(gains, "b", "auprc"),
         plots.gain_forest(gains, ["auprc", "ece"]),
+        plots.contrast_forest(gains, "real+cars", "auprc"),
         plots.precision_recall({"real": curve}, "Edema", "b"),
         plots.risk_coverage({"real": risk}, "b"),
         plots.uncertainty_histograms({"real": histogram("entropy", 0.25)}, "b"),

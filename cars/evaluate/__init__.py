@@ -13,15 +13,26 @@ Tables (`run` is a hash of the run's units, `unit` of everything that one traini
                  specificity_90}, of the probability after calibration) films_per_second weights_sha256 path
     predictions  unit dicom_id subject_id split (validate, test) prob_<finding> (14, before calibration)
     scores       see scores.score: run backbone arm seed finding metric calibrated value low high n positives …
-    slices       see slices.score_slices: each arm against real on the test films around the gaps that edits filled
-    gains        see scores.score: run backbone arm finding metric calibrated value low high p p_holm verdict …
+    slices       see slices.score_slices: each arm against the reference on the test films around filled gaps
+    gains        see scores.score: run backbone arm reference contrast finding metric calibrated value low high p p_holm
+                 verdict …
 """
 
 from .curves import reliability
 from .export_models import export_models
 from .finetune import finetune
 from .grid import grid_progress
-from .report import gain_table, report, score_table, sentences, slice_table, uncertainty_table
+from .report import (
+    PRIMARY,
+    credits,
+    gain_table,
+    report,
+    score_table,
+    sentences,
+    slice_table,
+    summary,
+    uncertainty_table,
+)
 from .scores import runs, units_of
 from .settings import (
     ARMS,
@@ -41,12 +52,14 @@ __all__ = [
     "ARMS",
     "BACKBONE_GROUPS",
     "DEFAULT_ARMS",
+    "PRIMARY",
     "SEVEN",
     "TREATED",
     "ExportModelsSettings",
     "FinetuneSettings",
     "ReportSettings",
     "cannot_conclude",
+    "credits",
     "export_models",
     "finetune",
     "gain_table",
@@ -59,6 +72,7 @@ __all__ = [
     "score_table",
     "sentences",
     "slice_table",
+    "summary",
     "uncertainty_table",
     "units_of",
 ]

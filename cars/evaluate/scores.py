@@ -23,6 +23,7 @@ from ..progress import Progress, silent
 from ..workspace import Workspace
 from . import bootstrap, calibration, statistics, thresholds, verdicts
 from .arms import COLUMNS, targets
+from .comparisons import Comparison, comparisons
 from .settings import FinetuneSettings, ReportSettings
 from .statistics import MACRO, Cases, Forecast, Key, Statistic, Statistics
 
@@ -192,14 +193,14 @@ def score(
     """(scores, gains) of a run, of the metrics named (all by default). Their columns: docs/architecture.md.
 
     scores has a row for each seed, for the mean over seeds (seed −1) and, with several seeds, for the ensemble (−2).
-    gains compares the mean over seeds of each arm with that of the arm "real".
+    gains compares the mean over seeds of each arm with that of its reference, and of arms with edits with each control
+    (`comparisons`; contrasts have the macro mean only).
     """
     scorer = Scorer(workspace, settings, metrics)
     units, counts = scorer.units, {f: scorer.counts(f) for f in (*schema.FINDINGS, MACRO)}
     rows: list[dict[str, Any]] = []
     means: dict[tuple[str, str], Statistics] = {}
-    gains: dict[tuple[str, str], Statistics] = {}
-    real: dict[tuple[str, str], Statistics] = {}
+    pairs: dict[tuple[str, str, str, bool], tuple[Statistics, Statistics]] = {}
     done = 0
     for backbone, its_units in units.groupby("backbone", sort=False):
         of_arm: dict[str, Statistics] = {}
@@ -217,17 +218,18 @@ def score(
                 rows += _rows(together, counts, settings, backbone=backbone, arm=arm, seed=ENSEMBLE)
             of_arm[arm] = statistics.over_seeds(by_seed)
             means[str(backbone), arm] = _lean(of_arm[arm])
-        for arm in of_arm:
-            if arm != "real" and "real" in of_arm:
-                gains[str(backbone), arm] = _lean(statistics.difference(of_arm[arm], of_arm["real"]))
-                real[str(backbone), arm] = means[str(backbone), "real"]
+        for one in comparisons(of_arm):
+            changed = statistics.difference(of_arm[one.arm], of_arm[one.reference])
+            if one.contrast:
+                changed = {key: statistic for key, statistic in changed.items() if key[0] == MACRO}
+            pairs[str(backbone), *one] = _lean(changed), means[str(backbone), one.reference]
     deviations = _deviations(means)
     for (backbone, arm), found in means.items():
-        rows += _rows(found, counts, settings, deviations[arm], backbone=backbone, arm=arm, seed=MEAN)
+        rows += _rows(found, counts, settings, deviations[(arm,)], backbone=backbone, arm=arm, seed=MEAN)
     progress(len(units), len(units), "scored")
     scores = pd.DataFrame(rows)
     scores.insert(0, "run", scorer.run)
-    return scores, _gains(scorer.run, gains, real, counts, settings)
+    return scores, _gains(scorer.run, pairs, counts, settings)
 
 
 #: Key → (deviation between seeds, its degrees of freedom), pooled over the backbones of one arm.
@@ -244,14 +246,14 @@ def _lean(statistics_: Statistics) -> Statistics:
     return {key: kept[id(statistic)] for key, statistic in statistics_.items()}
 
 
-def _deviations(found: dict[tuple[str, str], Statistics]) -> dict[str, Deviations]:
-    """arm → deviations between seeds. found: (backbone, arm) → statistics."""
-    arms: dict[str, list[Statistics]] = {}
-    for (_, arm), one in found.items():
-        arms.setdefault(arm, []).append(one)
+def _deviations(found: dict[Any, Statistics]) -> dict[Any, Deviations]:
+    """What follows the backbone in a key → deviations between seeds. found: (backbone, …) → statistics."""
+    groups: dict[Any, list[Statistics]] = {}
+    for (_, *rest), one in found.items():
+        groups.setdefault(tuple(rest), []).append(one)
     return {
-        arm: {key: bootstrap.pooled_deviation([one[key].by_seed for one in of_arm]) for key in of_arm[0]}
-        for arm, of_arm in arms.items()
+        rest: {key: bootstrap.pooled_deviation([one[key].by_seed for one in of_group]) for key in of_group[0]}
+        for rest, of_group in groups.items()
     }
 
 
@@ -296,22 +298,22 @@ def summarise(
 
 
 def _gains(
-    run: str, gains: dict[tuple[str, str], Statistics], real: dict[tuple[str, str], Statistics],
-    counts: dict[str, dict[str, int]], settings: ReportSettings,
+    run: str, pairs: dict[tuple[str, str, str, bool], tuple[Statistics, Statistics]], counts: dict[str, dict[str, int]],
+    settings: ReportSettings,
 ) -> pd.DataFrame:  # fmt: skip
-    """The table `gains`; empty without a second arm."""
-    deviations = _deviations(gains)
+    """The table `gains`; empty without a second arm. pairs: (backbone, *Comparison) → (difference, reference)."""
+    deviations = _deviations({names: changed for names, (changed, _) in pairs.items()})
     rows = []
-    for (backbone, arm), found in gains.items():
-        for key, statistic in found.items():
+    for (backbone, *names), (changed, other) in pairs.items():
+        for key, statistic in changed.items():
             finding, metric, calibrated = key
-            summary = summarise(statistic, counts[finding]["patients"], settings, deviations[arm][key])
+            summary = summarise(statistic, counts[finding]["patients"], settings, deviations[tuple(names)][key])
             known = not np.isnan(statistic.value)
             rows.append(
                 {
-                    "run": run, "backbone": backbone, "arm": arm, "finding": finding, "metric": metric,
-                    "calibrated": calibrated, "real": real[backbone, arm][key].value, **summary.columns,
-                    **_relative(real[backbone, arm][key], statistic.value, summary.resampled, settings.level),
+                    "run": run, "backbone": backbone, **Comparison(*names)._asdict(), "finding": finding,
+                    "metric": metric, "calibrated": calibrated, "reference_value": other[key].value, **summary.columns,
+                    **_relative(other[key], statistic.value, summary.resampled, settings.level),
                     "se_patients": summary.spread.patients if known else float("nan"),
                     "se_seeds": summary.spread.seeds if known else float("nan"),
                     "df": summary.spread.df if known else float("nan"),
@@ -322,11 +324,11 @@ def _gains(
     return verdicts.judge(pd.DataFrame(rows), settings.level) if rows else pd.DataFrame()
 
 
-def _relative(real: Statistic, value: float, resampled: np.ndarray, level: float) -> dict[str, float]:
-    """The difference as a share of the arm real's value, resample by resample; NaN where that is not above 0."""
+def _relative(other: Statistic, value: float, resampled: np.ndarray, level: float) -> dict[str, float]:
+    """The difference as a share of the reference's value, resample by resample; NaN where that is not above 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = np.where(real.resampled > 0, resampled / real.resampled, np.nan)
-    share = value / real.value if real.value > 0 else float("nan")
+        shares = np.where(other.resampled > 0, resampled / other.resampled, np.nan)
+    share = value / other.value if other.value > 0 else float("nan")
     found = bootstrap.interval(share, shares, level)
     return {"relative": found.value, "relative_low": found.low, "relative_high": found.high}
 

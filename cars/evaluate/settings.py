@@ -47,7 +47,8 @@ ENOUGH_SEEDS = 3
 
 def reference(arms: Iterable[str]) -> str | None:
     """The arm that the others are compared with: real at equal steps where it was trained, else real, else none."""
-    return next((arm for arm in ("real-equal-steps", "real") if arm in set(arms)), None)
+    names = set(arms)
+    return next((arm for arm in ("real-equal-steps", "real") if arm in names), None)
 
 
 def missing_controls(arms: Iterable[str]) -> list[str]:

@@ -23,7 +23,7 @@ from ..progress import Progress, silent
 from ..workspace import Workspace
 from . import bootstrap, statistics
 from .scores import Scorer, summarise
-from .settings import ReportSettings
+from .settings import ReportSettings, reference
 from .statistics import MACRO, Forecast, Statistics
 
 #: What is scored on single gaps; the slices over all gaps get every metric.
@@ -91,7 +91,7 @@ def slices_of(films: pd.DataFrame, gaps: list[dict[Any, Any]]) -> list[Slice]:
 def score_slices(
     workspace: Workspace, settings: ReportSettings, progress: Progress = silent, scorer: Scorer | None = None
 ) -> pd.DataFrame:
-    """Each arm but "real" against "real" within each slice, paired, mean over seeds. Columns: docs/architecture.md.
+    """Each arm against the reference within each slice, paired, mean over seeds. Columns: docs/architecture.md.
 
     Empty where no gap was filled. scorer: of the same run and settings, where the caller has one.
     """
@@ -107,25 +107,25 @@ def score_slices(
             arm: [scorer.forecast(unit) for unit in of_arm.sort_values("seed").to_dict("records")]
             for arm, of_arm in its_units.groupby("arm", sort=False)
         }
-        if "real" not in arms or len(arms) < 2:
+        base = reference(arms)
+        if base is None or len(arms) < 2:
             continue
-        means: dict[tuple[str, str], list[tuple[Slice, Statistics]]] = {}
+        means: dict[tuple[str, str], list[tuple[Slice, Statistics, Statistics]]] = {}
         for n, part in enumerate(slices):
             progress(done * len(slices) + n, len(backbones) * len(slices), f"scoring rare combinations, {backbone}")
             found = {str(arm): _mean(scorer, part, forecasts) for arm, forecasts in arms.items()}
             for arm in found:
-                if arm == "real":
+                if arm == base:
                     continue
-                changed = statistics.difference(found[arm], found["real"])
-                names = {"run": scorer.run, "backbone": backbone, "arm": arm, **part.names}
+                changed = statistics.difference(found[arm], found[base])
+                names = {"run": scorer.run, "backbone": backbone, "arm": arm, "reference": base, **part.names}
                 counts = scorer.test.counts([part.column], part.inside)
-                rows += _rows(names, part.names["finding"], found["real"], changed, counts, settings)
+                rows += _rows(names, part.names["finding"], found[base], changed, counts, settings)
                 if part.names["gap_id"] == ALL:
-                    means.setdefault((arm, part.names["basis"]), []).append((part, changed))
-                    means.setdefault(("real", f"{arm} {part.names['basis']}"), []).append((part, found["real"]))
+                    means.setdefault((arm, part.names["basis"]), []).append((part, changed, found[base]))
         for (arm, basis), parts in means.items():
-            if arm != "real":
-                rows += _macro(scorer, str(backbone), arm, basis, parts, means["real", f"{arm} {basis}"], settings)
+            names = {"run": scorer.run, "backbone": backbone, "arm": arm, "reference": base, "basis": basis}
+            rows += _macro(scorer, names, parts, settings)
     progress(1, 1, "scored")
     return pd.DataFrame(rows)
 
@@ -139,38 +139,41 @@ def _mean(scorer: Scorer, part: Slice, forecasts: list[Forecast]) -> Statistics:
 
 
 def _macro(
-    scorer: Scorer, backbone: str, arm: str, basis: str, changed: list[tuple[Slice, Statistics]],
-    real: list[tuple[Slice, Statistics]], settings: ReportSettings,
+    scorer: Scorer, names: dict[str, Any], parts: list[tuple[Slice, Statistics, Statistics]], settings: ReportSettings
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """The mean over findings of the slices over all gaps, as far as a finding has positives and negatives there."""
-    enough = []
-    for part, _ in changed:
+    """The mean over findings of the slices over all gaps, as far as a finding has positives and negatives there.
+
+    parts: (slice, what the arm changes, the reference).
+    """
+    kept = []
+    for one in parts:
+        part = one[0]
         known = part.inside & scorer.test.known[:, part.column]
         y = scorer.test.y[known, part.column]
         if min((y == 1).sum(), (y == 0).sum()) >= settings.min_positives:
-            enough.append(part.column)
-    if not enough:
+            kept.append(one)
+    if not kept:
         return []
     means: list[Statistics] = []
-    for parts in (changed, real):
-        kept = [(part, found) for part, found in parts if part.column in enough]
-        keys = {(m, c) for _, found in kept for f, m, c in found if f != MACRO}
+    for side in (1, 2):
+        keys = {(m, c) for one in kept for f, m, c in one[side] if f != MACRO}
         means.append(
             {
-                (MACRO, m, c): statistics.mean_of([found[part.names["finding"], m, c] for part, found in kept])
+                (MACRO, m, c): statistics.mean_of([one[side][one[0].names["finding"], m, c] for one in kept])
                 for m, c in sorted(keys)
             }
         )
-    inside = np.any([part.inside for part, _ in changed if part.column in enough], axis=0)
+    inside = np.any([part.inside for part, _, _ in kept], axis=0)
     names = {
-        "run": scorer.run, "backbone": backbone, "arm": arm, "gap_id": ALL, "sentence": None, "basis": basis,
-        "slice": "all filled gaps", "finding": MACRO, "edits": sum(part.names["edits"] for part, _ in changed),
+        **names, "gap_id": ALL, "sentence": None, "slice": "all filled gaps", "finding": MACRO,
+        "edits": sum(part.names["edits"] for part, _, _ in kept),
     }  # fmt: skip
-    return _rows(names, MACRO, means[1], means[0], scorer.test.counts(enough, inside), settings)
+    counts = scorer.test.counts([part.column for part, _, _ in kept], inside)
+    return _rows(names, MACRO, means[1], means[0], counts, settings)
 
 
 def _rows(
-    names: dict[str, Any], finding: str, real: Statistics, changed: Statistics, counts: dict[str, int],
+    names: dict[str, Any], finding: str, other: Statistics, changed: Statistics, counts: dict[str, int],
     settings: ReportSettings,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """One row a metric and calibration."""
@@ -183,8 +186,9 @@ def _rows(
         known = not np.isnan(statistic.value)
         rows.append(
             {
-                **names, "metric": metric, "calibrated": calibrated, "real": real[which, metric, calibrated].value,
-                **summary.columns, "p": bootstrap.p_value(summary.resampled) if known else float("nan"),
+                **names, "metric": metric, "calibrated": calibrated,
+                "reference_value": other[which, metric, calibrated].value, **summary.columns,
+                "p": bootstrap.p_value(summary.resampled) if known else float("nan"),
                 "mde": bootstrap.smallest_effect(summary.spread, settings.level) if known else float("nan"),
                 **counts, "reason": statistic.reason,
             }

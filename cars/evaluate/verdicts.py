@@ -18,12 +18,12 @@ POWER = 0.8
 def judge(gains: pd.DataFrame, level: float) -> pd.DataFrame:
     """The rows with p_holm, tests, verdict, mde and sentence.
 
-    Holm runs over the backbones, within one arm, finding, metric and calibration. A metric of which neither more nor
-    less is better gets its difference and interval, and no verdict.
+    Holm runs over the backbones, within one arm, reference, finding, metric and calibration. A metric of which neither
+    more nor less is better gets its difference and interval, and no verdict.
     """
     gains = gains.copy()
     gains["p_holm"], gains["tests"] = np.nan, 0
-    for index in gains.groupby(["arm", "finding", "metric", "calibrated"]).groups.values():
+    for index in gains.groupby(["arm", "reference", "finding", "metric", "calibrated"]).groups.values():
         p = gains.loc[index, "p"].to_numpy()
         gains.loc[index, "p_holm"] = bootstrap.holm(p)
         gains.loc[index, "tests"] = int((~np.isnan(p)).sum())
@@ -54,12 +54,13 @@ def sentence(row: dict[Any, Any], level: float = 0.95) -> str:
     metric = METRICS.get(row["metric"])
     measure = f"macro {metric.label}{' after temperature scaling' if row['calibrated'] else ''}"
     if row["verdict"] == "undefined":
-        return f"{row['backbone']}: {row['arm']} and real cannot be compared in {measure}: {row['reason']}."
+        both = f"{row['backbone']}: {row['arm']} and {row['reference']}"
+        return f"{both} cannot be compared in {measure}: {row['reason']}."
     found = {
-        "better": f"{row['arm']} is better than real",
-        "worse": f"{row['arm']} is worse than real",
-        "no evidence": f"no evidence at this n that {row['arm']} differs from real",
-        "not judged": f"{row['arm']} against real, not judged since {metric.better}",
+        "better": f"{row['arm']} is better than {row['reference']}",
+        "worse": f"{row['arm']} is worse than {row['reference']}",
+        "no evidence": f"no evidence at this n that {row['arm']} differs from {row['reference']}",
+        "not judged": f"{row['arm']} against {row['reference']}, not judged since {metric.better}",
     }[row["verdict"]]
     text = (
         f"{row['backbone']}: {found}: {measure} {row['value']:+.3f} ({level:.0%} interval {row['low']:+.3f} to "

@@ -7,7 +7,7 @@ the system's. Selectable marks carry what was selected in `customdata`: a gap's 
 from .base import FONT, caution, figure_table, number, safe, short
 from .compare import gap_changes, share_pairs, state_words
 from .coverage import cooccurrence, gap_bars
-from .gains import gain_forest, reliability, score_dots, slice_forest
+from .gains import against, contrast_forest, gain_forest, reliability, score_dots, slice_forest
 from .groups import group_panels
 from .map import density_map, point_map
 from .parts import score_bar
@@ -18,7 +18,9 @@ from .upset import upset
 
 __all__ = [
     "FONT",
+    "against",
     "caution",
+    "contrast_forest",
     "cooccurrence",
     "coverage_dumbbells",
     "density_map",

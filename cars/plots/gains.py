@@ -48,42 +48,90 @@ def score_dots(
 def gain_forest(
     gains: pd.DataFrame, metrics: Sequence[str], finding: str = "macro", calibrated: bool = False, source: str = ""
 ) -> go.Figure:
-    """What each arm changes against `real`, one panel a metric, one row a backbone and arm.
+    """What each arm changes against the reference, one panel a metric, one row a backbone and arm.
 
     Args:
-        gains: rows of `evaluate.gain_table`.
+        gains: rows of `evaluate.gain_table`; contrasts are left out.
         metrics: the panels, in order. finding, calibrated: as for `score_dots`.
     """
-    gains = gains[(gains["finding"] == finding) & (gains["calibrated"] == calibrated)].dropna(subset=["value"])
-    shown = [m for m in metrics if (gains["metric"] == m).any()]
-    sizes = [max(int((gains["metric"] == m).sum()), 1) for m in shown]
-    figure = make_subplots(
-        rows=max(len(shown), 1), cols=1, row_heights=[s + 1.0 for s in sizes] or None,
-        subplot_titles=[f"{label} ({better})" for label, better in map(_metric, shown)],
-        vertical_spacing=min(0.16, 66 / (36 * sum(sizes) + 96 * len(shown) + 1)),
+    gains = _compared(gains, finding, calibrated, contrast=False)
+    panels = [
+        (f"{label} ({better})", panel, [f"{b} · {a}" for b, a in zip(panel["backbone"], panel["arm"])])
+        for metric in metrics
+        if len(panel := gains[gains["metric"] == metric])
+        for label, better in [_metric(metric)]
+    ]
+    return _forest(
+        panels, f"What the added films change, against {against(gains)}",
+        f"{_finding(finding, calibrated)}; paired by patient; p adjusted by Holm over backbones; {_films(gains)}"
+        f"{from_source(source)}.",
     )  # fmt: skip
-    for row, metric in enumerate(shown, start=1):
-        panel = gains[gains["metric"] == metric]
-        names = [f"{b} · {a}" for b, a in zip(panel["backbone"], panel["arm"])]
-        for verdict, part in panel.assign(verdict=panel["verdict"].fillna("not judged")).groupby("verdict", sort=False):
+
+
+def contrast_forest(
+    gains: pd.DataFrame, arm: str, metric: str, finding: str = "macro", calibrated: bool = False, source: str = ""
+) -> go.Figure:
+    """One arm against each other arm that its gain could be owed to: one panel a control, one row a backbone.
+
+    Args:
+        gains: rows of `evaluate.gain_table`. arm: one with accepted edits. metric, finding, calibrated: as for
+            `score_dots`; contrasts have the mean over findings only.
+    """
+    label, better = _metric(metric)
+    gains = _compared(gains, finding, calibrated)
+    gains = gains[(gains["arm"] == arm) & (gains["metric"] == metric)]
+    panels = [
+        (f"against {safe(other)}", part, list(part["backbone"]))
+        for other, part in gains.groupby("reference", sort=False)
+    ]
+    return _forest(
+        panels, f"Is it the edits? {label} of {safe(arm)} against each other arm",
+        f"{_finding(finding, calibrated)}; {better}; paired by patient; p adjusted by Holm over backbones; "
+        f"{_films(gains)}{from_source(source)}.",
+    )  # fmt: skip
+
+
+def _compared(
+    gains: pd.DataFrame, finding: str, calibrated: bool, contrast: bool | None = None
+) -> pd.DataFrame:  # fmt: skip
+    """Rows with a value; contrast: only those that are, or are not, with another arm than the reference."""
+    rows = gains[(gains["finding"] == finding) & (gains["calibrated"] == calibrated)].dropna(subset=["value"])
+    return rows if contrast is None else rows[rows["contrast"].astype(bool) == contrast]
+
+
+def _forest(panels: Sequence[tuple[str, pd.DataFrame, list[str]]], title: str, detail: str) -> go.Figure:
+    """Differences with intervals and verdicts. panels: (title, rows, a name for each row's place on the axis)."""
+    sizes = [len(part) for _, part, _ in panels]
+    figure = make_subplots(
+        rows=max(len(panels), 1), cols=1, row_heights=[s + 1.0 for s in sizes] or None,
+        subplot_titles=[name for name, _, _ in panels],
+        vertical_spacing=min(0.16, 66 / (36 * sum(sizes) + 96 * len(panels) + 1)),
+    )  # fmt: skip
+    for row, (_, panel, names) in enumerate(panels, start=1):
+        panel = panel.assign(verdict=panel["verdict"].fillna("not judged"), place=names)
+        for verdict, part in panel.groupby("verdict", sort=False):
             colour, symbol = VERDICTS.get(str(verdict), (GREY, "circle"))
-            y = [f"{b} · {a}" for b, a in zip(part["backbone"], part["arm"])]
+            y = list(part["place"])
             figure.add_trace(_interval(part, y, colour, symbol, str(verdict)), row=row, col=1)
-            texts = [_judged(one) for one in part.to_dict("records")]
-            _label(figure, part, y, texts, row=row)
+            _label(figure, part, y, [_judged(one) for one in part.to_dict("records")], row=row)
         reach = 1.15 * float(np.nanmax(np.abs(panel[["low", "high", "value"]].to_numpy(float)))) or 0.01
         figure.add_vline(x=0, line={"color": INK, "width": 1}, row=row, col=1)
         figure.update_xaxes(range=[-reach, reach], tickformat="+.3~f", row=row, col=1)
         figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], type="category", row=row, col=1)
-    for note in figure.layout.annotations[: len(shown)]:  # make_subplots centres its titles
+    for note in figure.layout.annotations[: len(panels)]:  # make_subplots centres its titles
         note.update(x=0, xanchor="left", font={"size": 13, "color": INK})
-    figure = finish(
-        figure, "What the added films change, against real films alone",
-        f"{_finding(finding, calibrated)}; paired by patient; p adjusted by Holm over backbones; {_films(gains)}"
-        f"{from_source(source)}.",
-        120 + 36 * sum(sizes) + 96 * max(len(shown), 1),
-    )  # fmt: skip
+    figure = finish(figure, title, detail, 120 + 36 * sum(sizes) + 96 * max(len(panels), 1))
     return figure.update_layout(showlegend=False, margin={"t": 108})
+
+
+#: What the arms that others are compared with are called in titles.
+REFERENCES = {"real": "real films alone", "real-equal-steps": "real films alone at equal steps"}
+
+
+def against(rows: pd.DataFrame) -> str:
+    """What rows of gains or slices are compared with, in words."""
+    names = list(dict.fromkeys(rows["reference"])) if "reference" in rows else []
+    return " and ".join(REFERENCES.get(name, safe(name)) for name in names) or REFERENCES["real"]
 
 
 def slice_forest(
@@ -110,7 +158,7 @@ def slice_forest(
     _label(figure, rows, names, texts)
     figure.add_vline(x=0, line={"color": INK, "width": 1})
     figure = finish(
-        figure, f"{label} on the combinations that edits filled, against real films alone",
+        figure, f"{label} on the combinations that edits filled, against {against(rows)}",
         f"{safe(backbone)}; {better}; intervals not adjusted for many rows; {_films(rows)}{from_source(source)}.{near}",
         150 + 40 * len(rows),
     )  # fmt: skip

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from ..metrics import METRICS
 from .base import BLUE, GREEN, GREY, INK, PALE, PALETTE, VERMILION, finish, from_source, safe, signed
+from .gains import against
 
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 #: Worse, no difference, better; also told apart by the numbers in the cells.
@@ -22,7 +23,7 @@ def finding_arm_heat(
     gains: pd.DataFrame, backbone: str, metric: str, calibrated: bool = False, source: str = "",
     findings: Sequence[str] = (),
 ) -> go.Figure:  # fmt: skip
-    """What each arm changes against real, one row a finding and one column an arm, of one backbone.
+    """What each arm changes against the reference, one row a finding and one column an arm, of one backbone.
 
     Blue is better and vermilion worse, whichever way the metric runs. A cell says its difference; a triangle stands on
     those that Holm's adjusted p finds evident, and an undefined one says so.
@@ -31,6 +32,7 @@ def finding_arm_heat(
         gains: rows of `evaluate.gain_table`. findings: the rows in order, the mean over findings first by default.
     """
     rows = gains[(gains["backbone"] == backbone) & (gains["metric"] == metric) & (gains["calibrated"] == calibrated)]
+    rows = rows[~rows["contrast"].astype(bool)]
     arms = list(dict.fromkeys(rows["arm"]))
     order = list(findings) or ["macro", *[f for f in dict.fromkeys(rows["finding"]) if f != "macro"]]
     order = [f for f in order if f in set(rows["finding"])]
@@ -62,7 +64,7 @@ def finding_arm_heat(
     ns = sorted({int(n) for n in rows["n"]})
     span = "no" if not ns else f"{ns[0]:,}" if len(ns) == 1 else f"{ns[0]:,} to {ns[-1]:,}"
     figure = finish(
-        figure, f"{about.label} against real films alone, by finding and arm",
+        figure, f"{about.label} against {against(rows)}, by finding and arm",
         f"{safe(backbone)}; blue is better; ▲ ▼ evident after Holm; {span} test films{from_source(source)}.",
         150 + 26 * len(order),
     )  # fmt: skip

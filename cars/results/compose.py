@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 import plotly.graph_objects as go
 
-from .. import coverage, plots
+from .. import coverage, evaluate, plots
 from . import words
 from .gather import Results
 
@@ -54,7 +54,11 @@ def compose(results: Results) -> list[Section]:
 
 
 def _answer(results: Results) -> Section:
-    said = results.sentences or ["Only one arm was trained, so there is nothing to compare."]
+    gains = results.tables["gains"]
+    treated = [text for arm, text in results.sentences if arm in evaluate.TREATED]
+    owed = list(evaluate.credits(gains, results.level)["sentence"])
+    said = [*evaluate.summary(gains, results.level), *treated, *owed] or [text for _, text in results.sentences]
+    said = said or ["Only one arm was trained, so there is nothing to compare."]
     cautions = [f"What this cannot say. {text}" for text in results.cautions]
     gained = []
     table = results.tables["coverage"]
@@ -70,7 +74,7 @@ def _warned(results: Results, name: str, figure: go.Figure, table: pd.DataFrame)
 def _gains(results: Results) -> Section:
     gains = results.tables["gains"]
     if not len(gains):
-        return Section("Gains against real films", ["No second arm was trained: nothing is compared."])
+        return Section("Gains", ["No second arm was trained: nothing is compared."])
     pictures = []
     for calibrated in (False, True):
         metrics = [m for m in FOREST if m in set(gains["metric"]) and (words.scaling_changes(m) or not calibrated)]
@@ -80,14 +84,23 @@ def _gains(results: Results) -> Section:
         if rows["value"].notna().any():
             figure = plots.gain_forest(gains, metrics, "macro", calibrated, results.source)
             pictures.append(_warned(results, f"gains {'calibrated' if calibrated else 'as trained'}", figure, rows))
+    for arm in dict.fromkeys(gains.loc[gains["contrast"].astype(bool), "arm"]):
+        rows = gains[(gains["finding"] == "macro") & (gains["arm"] == arm) & (gains["metric"] == evaluate.PRIMARY)]
+        rows = rows[~rows["calibrated"].astype(bool)]
+        if rows["value"].notna().any():
+            figure = plots.contrast_forest(gains, arm, evaluate.PRIMARY, source=results.source)
+            pictures.append(_warned(results, f"gains against controls {arm}", figure, rows))
     lead = [
-        "Each row is an arm against real films alone, paired by patient. The first figure is of the probabilities as "
-        "trained, the second of those after temperature scaling, which no ranking metric feels."
+        f"Each row is an arm against {plots.against(gains[~gains['contrast'].astype(bool)])}, paired by patient. The "
+        "first figure is of the probabilities as trained, the second of those after temperature scaling, which no "
+        "ranking metric feels. What follows compares each arm with edits with every other arm: only a gain over all "
+        "controls is credited to the edits."
     ]
+    controls = [text for arm, text in results.sentences if arm not in evaluate.TREATED]
     return Section(
-        "Gains against real films", lead, pictures=pictures,
-        tables=[("Mean over findings. Smallest shown: the smallest true difference that this n shows with 80% power."
-                 if "mde" in gains else "Mean over findings.", words.gain_rows(gains)),
+        "Gains", lead, points=controls, pictures=pictures,
+        tables=[("Mean over findings. Smallest shown: the smallest true difference that this n shows with 80% power.",
+                 words.gain_rows(gains)),
                 ("AUPRC by finding; not adjusted for the number of findings.", words.gain_rows(gains, None))],
     )  # fmt: skip
 

@@ -29,7 +29,7 @@ class Results:
     """One scored run.
 
     source: the data set's name. arms, backbones: in the order of the units. seeds: the fewest of any arm. level: of the
-    intervals. tables: by the names of TABLES, empty ones included. sentences: one a backbone and arm. cautions: what
+    intervals. tables: by the names of TABLES, empty ones included. sentences: (arm, sentence), one a backbone and arm. cautions: what
     the figures cannot say. origin: settings, hashes and revisions, see origin.py. coverage_note: why the table
     `coverage` is empty, else "".
     """
@@ -41,7 +41,7 @@ class Results:
     seeds: int
     level: float
     tables: dict[str, pd.DataFrame]
-    sentences: list[str]
+    sentences: list[tuple[str, str]]
     cautions: list[str]
     origin: dict[str, Any]
     coverage_note: str = ""
@@ -87,11 +87,11 @@ def gather(workspace: Workspace, run: str | None = None, progress: Progress = si
     seeds = int(units.groupby(["backbone", "arm"])["seed"].nunique().min())
     arms = list(dict.fromkeys(units["arm"]))
     level = float((about["report"] or {}).get("settings", {}).get("level", 0.95))
-    said = evaluate.sentences(gains, level)
+    said = [one for of_arms in evaluate.sentences(gains).values() for one in of_arms.items()]
     return Results(
         run=view.run, source=source_of(workspace), backbones=list(dict.fromkeys(units["backbone"])), arms=arms,
         seeds=seeds, level=level, tables=tables,
-        sentences=[text for of_arms in said.values() for text in of_arms.values()],
+        sentences=said,
         cautions=cautions(arms, seeds), origin=about, coverage_note=note,
     )  # fmt: skip
 

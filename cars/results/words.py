@@ -47,7 +47,7 @@ def metric_label(name: str, calibrated: bool) -> str:
 
 
 def gain_rows(gains: pd.DataFrame, finding: str | None = "macro") -> pd.DataFrame:
-    """The gains of one finding (None: all findings, the primary metric only) as a printed table."""
+    """The gains of one finding (None: all findings, the primary metric only) as a printed table, contrasts included."""
     rows = (
         gains[gains["finding"] == finding]
         if finding
@@ -60,8 +60,8 @@ def gain_rows(gains: pd.DataFrame, finding: str | None = "macro") -> pd.DataFram
         if not finding:
             line["Finding"] = row["finding"]
         line |= {
-            "Metric": metric_label(row["metric"], row["calibrated"]), "Arm − real": interval(row, sign=True),
-            "p (Holm)": number(row.get("p_holm")),
+            "Against": row["reference"], "Metric": metric_label(row["metric"], row["calibrated"]),
+            "Difference": interval(row, sign=True), "p (Holm)": number(row.get("p_holm")),
             "Verdict": row["verdict"] if isinstance(row["verdict"], str) else "not judged",
         }  # fmt: skip
         if "mde" in row:
@@ -99,8 +99,9 @@ def slice_rows(slices: pd.DataFrame, metric: str = "auprc") -> pd.DataFrame:
             {
                 "Backbone": row["backbone"], "Arm": row["arm"], "Finding": FINDING.get(row["finding"], row["finding"]),
                 "Test films": row["slice"] + (f" ({row['basis']})" if row.get("basis") else ""),
-                "Edits": f"{int(row['edits']):,}", f"{METRICS.get(metric).label}, real": number(row["real"]),
-                "Arm − real": interval(row, sign=True), "p": number(row["p"]), "n films": f"{int(row['n']):,}",
+                "Edits": f"{int(row['edits']):,}", "Against": row["reference"],
+                f"Its {METRICS.get(metric).label}": number(row["reference_value"]),
+                "Difference": interval(row, sign=True), "p": number(row["p"]), "n films": f"{int(row['n']):,}",
                 "positive": f"{int(row['positives']):,}", "patients": f"{int(row['patients']):,}",
             }
             for row in rows.to_dict("records")
@@ -158,7 +159,9 @@ def method(results: Results) -> list[str]:
         f"Scores are of the untouched test patients. Intervals are percentile intervals at {results.level:.0%} from "
         f"{resamples:,} resamples of whole patients, with the training seeds drawn beside them; all arms share the "
         "resamples, so a difference is paired. p values are two-sided, and adjusted by Holm over the backbones of the "
-        "run, within one arm, finding and metric.",
+        "run, within one comparison, finding and metric. Every arm is compared with the real films at equal steps (with "
+        "real where that was not trained). An arm with edits is credited with a gain only where it is better than every "
+        "control: the largest of those p values is what is adjusted (intersection-union test).",
         f"The mean over findings takes those with at least {scored.get('min_positives', 'a set number of')} positive "
         "and as many negative test patients, and a training positive in every unit: the same findings for all. A score "
         "that cannot be computed is undefined, and is never counted as 0.",

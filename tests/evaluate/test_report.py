@@ -280,7 +280,7 @@ def test_the_noise_of_seeds_is_in_the_interval_of_the_mean(seeded):
     assert row["seeds"] == 3
     half = (row["high"] - row["low"]) / 2
     assert half > 1.96 * row["se_seeds"]
-    assert row["relative"] == pytest.approx(row["value"] / row["real"])
+    assert row["relative"] == pytest.approx(row["value"] / row["reference_value"])
     assert row["mde"] == pytest.approx(
         smallest_effect(Spread(row["se"], row["se_patients"], row["se_seeds"], row["df"]), 0.95, 2)
     )
@@ -345,14 +345,14 @@ def test_a_gain_inside_a_gap_is_seen(tmp_path):
     plain = table[~table["calibrated"] & (table["metric"] == "auroc")]
     row = plain[(plain["gap_id"] == "g") & (plain["basis"] == "rest")].iloc[0]
     c = schema.FINDINGS.index("Lung Lesion")
-    assert row["real"] == pytest.approx(roc_auc_score(truth[inside, c], real[inside, c]))
-    assert row["value"] == pytest.approx(roc_auc_score(truth[inside, c], cars[inside, c]) - row["real"])
+    assert row["reference_value"] == pytest.approx(roc_auc_score(truth[inside, c], real[inside, c]))
+    assert row["value"] == pytest.approx(roc_auc_score(truth[inside, c], cars[inside, c]) - row["reference_value"])
     assert row["low"] > 0
     assert (row["n"], row["positives"], row["edits"]) == (inside.sum(), truth[inside, c].sum(), 2)
     # near: men with and without the lesion, and women with it
     near = inside | (truth[:, c] == 1)
     row = plain[(plain["gap_id"] == "g") & (plain["basis"] == "near")].iloc[0]
-    assert row["value"] + row["real"] == pytest.approx(roc_auc_score(truth[near, c], cars[near, c]))
+    assert row["value"] + row["reference_value"] == pytest.approx(roc_auc_score(truth[near, c], cars[near, c]))
     assert (row["n"], row["positives"]) == (near.sum(), truth[near, c].sum())
     # with one filled gap, the union over gaps is that gap, and the mean over findings that finding
     for basis in ("rest", "near"):

@@ -22,7 +22,8 @@ CAUTION = "The arm real+sham was not trained: a gain may come from the editor's 
 
 def gain(finding: str, metric: str, value: float, verdict: str, **more: object) -> dict[str, object]:
     ends = {"low": value - 0.01, "high": value + 0.02}
-    return {"run": "r", "backbone": "resnet50", "arm": "real+cars", "finding": finding, "metric": metric,
+    return {"run": "r", "backbone": "resnet50", "arm": "real+cars",
+            "reference": "real", "contrast": False, "finding": finding, "metric": metric,
             "calibrated": False, "value": value, **ends, "p": 0.031, "p_holm": 0.217, "verdict": verdict, "mde": 0.0456,
             "seeds": 3, **COLUMNS, **more}  # fmt: skip
 
@@ -74,7 +75,7 @@ def made() -> results.Results:
     }  # fmt: skip
     return results.Results(
         "r", "phantom <script>alert(1)</script>", ["resnet50"], arms, 3, 0.95, tables,
-        ["resnet50: no evidence at this n that real+cars differs from real."], [CAUTION], origin,
+        [("real+cars", "resnet50: no evidence at this n that real+cars differs from real.")], [CAUTION], origin,
     )  # fmt: skip
 
 
@@ -91,12 +92,12 @@ def test_numbers_as_they_are_printed() -> None:
 def test_the_tables_say_each_gain_exactly(made: results.Results) -> None:
     table = words.gain_rows(made.tables["gains"])
     first = table.iloc[0]
-    assert first["Arm − real"] == "+0.012 (+0.002 to +0.032)"
+    assert first["Difference"] == "+0.012 (+0.002 to +0.032)"
     assert (first["p (Holm)"], first["Verdict"], first["Smallest shown"]) == ("0.217", "no evidence", "0.046")
     assert (first["n films"], first["positive"], first["patients"]) == ("200", "60", "90")
     assert table["Metric"].tolist() == ["AUPRC", "ECE", "ECE, calibrated"]
     fracture = words.gain_rows(made.tables["gains"], None).set_index("Finding").loc["Fracture"]
-    assert (fracture["Arm − real"], fracture["Verdict"], fracture["positive"]) == ("undefined", "undefined", "0")
+    assert (fracture["Difference"], fracture["Verdict"], fracture["positive"]) == ("undefined", "undefined", "0")
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def test_a_run_of_one_arm_says_that_nothing_is_compared(made: results.Results) -
     alone = dataclasses.replace(made, tables={**made.tables, "gains": empty}, sentences=[], arms=["real"], cautions=[])
     sections = {section.title: section for section in compose(alone)}
     assert "nothing to compare" in sections["In short"].points[0]
-    assert sections["Gains against real films"].paragraphs == ["No second arm was trained: nothing is compared."]
+    assert sections["Gains"].paragraphs == ["No second arm was trained: nothing is compared."]
     assert not any("cannot say" in point for point in sections["In short"].points)
 
 
