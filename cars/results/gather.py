@@ -29,9 +29,9 @@ class Results:
     """One scored run.
 
     source: the data set's name. arms, backbones: in the order of the units. seeds: the fewest of any arm. level: of the
-    intervals. tables: by the names of TABLES, empty ones included. sentences: (arm, sentence), one a backbone and arm. cautions: what
-    the figures cannot say. origin: settings, hashes and revisions, see origin.py. coverage_note: why the table
-    `coverage` is empty, else "".
+    intervals. tables: by the names of TABLES, empty ones included. sentences: (arm, sentence), one a backbone and arm.
+    cautions: what the figures cannot say. origin: settings, hashes and revisions, see origin.py. coverage_note: why the
+    table `coverage` is empty, else "".
     """
 
     run: str

@@ -159,9 +159,9 @@ def method(results: Results) -> list[str]:
         f"Scores are of the untouched test patients. Intervals are percentile intervals at {results.level:.0%} from "
         f"{resamples:,} resamples of whole patients, with the training seeds drawn beside them; all arms share the "
         "resamples, so a difference is paired. p values are two-sided, and adjusted by Holm over the backbones of the "
-        "run, within one comparison, finding and metric. Every arm is compared with the real films at equal steps (with "
-        "real where that was not trained). An arm with edits is credited with a gain only where it is better than every "
-        "control: the largest of those p values is what is adjusted (intersection-union test).",
+        "run, within one comparison, finding and metric. Every arm is compared with the real films at equal steps "
+        "(with real where that was not trained). An arm with edits is credited with a gain only where it is better "
+        "than every control: the largest of those p values is what is adjusted (intersection-union test).",
         f"The mean over findings takes those with at least {scored.get('min_positives', 'a set number of')} positive "
         "and as many negative test patients, and a training positive in every unit: the same findings for all. A score "
         "that cannot be computed is undefined, and is never counted as 0.",
