@@ -6,7 +6,7 @@ tables, `compose` makes sections of it, and html.py and pdf.py print the same se
 
 from . import words
 from .compose import Section, compose
-from .gather import Results, cautions, coverage_table, curve_findings, every_number, gather
+from .gather import Results, cautions, coverage_table, curve_findings, every_number, gather, source_of
 from .settings import ReportSettings
 from .verb import document, outdated, report
 
@@ -23,5 +23,6 @@ __all__ = [
     "gather",
     "outdated",
     "report",
+    "source_of",
     "words",
 ]
