@@ -81,8 +81,9 @@ def tables(workspace: Workspace) -> list[tuple[str, str]]:
             & (slices["metric"] == "auprc")
         ]  # fmt: skip
         for basis, part in near.groupby("basis"):
-            n = part.iloc[0]
-            head = f"Around filled gaps ({basis}), AUPRC: arm − {n['reference']}; {n['n']} films, {n['findings']} findings"
+            one = part.iloc[0]
+            counts = f"{one['n']} films, {one['findings']} findings"
+            head = f"Around filled gaps ({basis}), AUPRC: arm − {one['reference']}; {counts}"
             found.append((head, grid(part, "backbone", "arm", difference, arms)))
     covered = results.words.coverage_rows(results.coverage_table(workspace)).astype(str)
     found.append(("Coverage", markdown([list(covered), *covered.to_numpy().tolist()])))
@@ -101,7 +102,10 @@ def about(workspace: Workspace, mean: pd.DataFrame) -> str:
         "run": run["run"], "units": len(units), "test films": int(mean["n"].max()),
         "test patients": int(mean["patients"].max()), "findings": int(mean["findings"].max()),
         "edits": {
-            name: {"tried": len(part), "passed": int(part["passed"].sum()), "revision": list(set(part["generator_revision"]))}
+            name: {
+                "tried": len(part), "passed": int(part["passed"].sum()),
+                "revision": sorted(set(part["generator_revision"])),
+            }
             for name, part in edits.groupby("generator")
         },
         "judge": sorted(set(edits["judge"].astype(str))), "arms": per_arm.to_dict("index"),
