@@ -83,12 +83,14 @@ class Backbone:
 
     @classmethod
     def build(
-        cls, num_classes: int, weights: str | Path | None = None, in_size: int | None = None, seed: int = 0
-    ) -> Any:
+        cls, num_classes: int, weights: str | Path | None = None, in_size: int | None = None, seed: int = 0,
+        dropout: float = 0.0,
+    ) -> Any:  # fmt: skip
         """A torch module (nets.encoder.FilmNet) to train: float (B, 1, S, S) in [0, 255] → logits (B, num_classes).
 
         It normalises inside and has `.features(x)` → (B, dim). Random weights, the head's included, follow from `seed`
-        alone; torch's own generator is left as it was.
+        alone; torch's own generator is left as it was. dropout: the share of the features that are dropped before the
+        head in training mode.
 
         Raises: MissingDependency (no such file), DataError (weights of another network), SettingError (a bad size).
         """
@@ -102,7 +104,7 @@ class Backbone:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             body = cls.body(side)
-            net = FilmNet(body, cls.dim, num_classes, side, cls.mean, cls.std)
+            net = FilmNet(body, cls.dim, num_classes, side, cls.mean, cls.std, dropout)
         if file is not None:
             load_body(body, cls.translate(read_state(file), body), file)
         return net.to(memory_format=torch.channels_last)

@@ -12,6 +12,7 @@ Tables (`run` is a hash of the run's units, `unit` of everything that one traini
                  best_step validation_auprc validation_loss temperature thresholds (JSON finding → {youden,
                  specificity_90}, of the probability after calibration) films_per_second weights_sha256 path
     predictions  unit dicom_id subject_id split (validate, test) prob_<finding> (14, before calibration)
+    passes       see passes: what predictions with dropout left on say of the test films, where it was trained with
     scores       see scores.score: run backbone arm seed finding metric calibrated value low high n positives …
     slices       see slices.score_slices: each arm against the reference on the test films around filled gaps
     gains        see scores.score: run backbone arm reference contrast finding metric calibrated value low high p p_holm

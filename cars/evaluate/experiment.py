@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import time
 from pathlib import Path
@@ -28,7 +29,7 @@ CONFIG = "experiment.toml"
 #: training sets and steps of an arm follow from, which are in a unit's key themselves.
 NOT_OF_A_UNIT = (
     "backbones", "arms", "seeds", "weights", "device", "workers", "threads", "name", "config", "steps", "pretrain",
-    "label_prompted",
+    "label_prompted", "passes",
 )  # fmt: skip
 
 
@@ -39,7 +40,8 @@ def _listed(text: str) -> list[str]:
 def chosen(settings: FinetuneSettings) -> tuple[list[str], list[str]]:
     """The backbones and arms asked for, each once, in the order given; groups are written out.
 
-    Raises: SettingError for an unknown one, or where none is named.
+    Raises: SettingError for an unknown one, where none is named, or for a backbone that cannot be trained with dropout
+        where that is asked for.
     """
     backbones = _listed(
         ",".join(n for name in _listed(settings.backbones) for n in BACKBONE_GROUPS.get(name, (name,)))
@@ -49,7 +51,12 @@ def chosen(settings: FinetuneSettings) -> tuple[list[str], list[str]]:
         if not values:
             raise SettingError(f"{name} is empty.", f"Name at least one of the {name}, separated by commas.")
     for backbone in backbones:
-        BACKBONES.get(backbone)
+        build = BACKBONES.get(backbone).build
+        if settings.dropout and "dropout" not in inspect.signature(build).parameters:
+            raise SettingError(
+                f"dropout = {settings.dropout!r}: the backbone {backbone!r} has no dropout before its classifier.",
+                "Set dropout to 0, or leave that backbone out.",
+            )
     for arm in arms:
         if arm not in ARMS:
             raise SettingError(f"There is no arm called {arm!r}.", f"The arms are: {', '.join(ARMS)}.")
@@ -78,8 +85,14 @@ def starts(settings: FinetuneSettings, backbones: list[str]) -> dict[str, str | 
 
 
 def recipe(settings: FinetuneSettings) -> dict[str, Any]:
-    """What of the settings decides what any unit becomes."""
-    return {name: value for name, value in as_dict(settings).items() if name not in NOT_OF_A_UNIT}
+    """What of the settings decides what any unit becomes.
+
+    No dropout is left out, as if there were no such setting: units made before there was one keep their keys.
+    """
+    kept = {name: value for name, value in as_dict(settings).items() if name not in NOT_OF_A_UNIT}
+    if not settings.dropout:
+        del kept["dropout"]
+    return kept
 
 
 def as_toml(settings: FinetuneSettings) -> str:

@@ -31,7 +31,7 @@ def run_units(context: Context, units: Sequence[Unit], workers: int, progress: P
     Raises: what a unit raises; Cancelled when `progress` says so. What is finished stays, and a unit that was stopped
     goes on from its checkpoint.
     """
-    todo = [unit for unit in units if not (context.trained(unit) and context.predicted(unit))]
+    todo = [unit for unit in units if not context.done(unit)]
     done = {unit.key for unit in units} - {unit.key for unit in todo}
     watch = Watch(context, units, done, min(workers, max(len(todo), 1)), progress)
     yield from (unit for unit in units if unit.key in done)

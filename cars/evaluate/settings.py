@@ -94,6 +94,12 @@ class FinetuneSettings:
     ema: float = setting(
         0.0, "Decay of the moving average of the weights that is kept; 0: none.", minimum=0.0, maximum=0.9999
     )
+    dropout: float = setting(
+        0.0, "Share of the features dropped before the classifier in training; 0: none.", minimum=0.0, maximum=0.95
+    )
+    passes: int = setting(
+        20, "Predictions of each test film with dropout left on, where it was trained with.", minimum=2, maximum=1000
+    )
     patience: int = setting(0, "Stop after so many checks without a better one; 0: never.", minimum=0)
     pretrain: float = setting(0.3, "Share of the steps of cars-then-real on edits.", minimum=0.05, maximum=0.95)
     label_prompted: str = setting(

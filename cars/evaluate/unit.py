@@ -6,6 +6,8 @@
     runs/<run>/<unit>/calibration.json  temperature and thresholds, from the validate films
     runs/<run>/progress/<unit>.json     how far it is, and how fast; the only file that depends on the clock
 
+Its predictions are one part of the table `predictions`, and with dropout one part of `passes`.
+
 Nothing in the unit's own folder depends on the test films or on when and where it was made.
 """
 
@@ -31,7 +33,7 @@ from ..jobs.run import explain
 from ..progress import Progress
 from ..provenance import code_version, file_digest
 from ..workspace import Workspace, atomic_write, write_json
-from . import calibration, scores, thresholds, training
+from . import calibration, passes, scores, thresholds, training
 from .arms import Cases, Phase
 from .experiment import counts, recipe
 from .settings import FinetuneSettings
@@ -88,6 +90,16 @@ class Context:
         return pd.read_parquet(part, columns=["dicom_id"])["dicom_id"].tolist() == [
             *self.validation.ids, *self.test.ids,
         ]  # fmt: skip
+
+    def passed(self, unit: Unit) -> bool:
+        """Whether the passes with dropout are there: as many as asked for, and of just the test films of today."""
+        if not self.settings.dropout:
+            return True
+        return passes.made(Workspace(self.workspace), unit.key) == (self.settings.passes, self.test.ids)
+
+    def done(self, unit: Unit) -> bool:
+        """Whether nothing of the unit is left to do."""
+        return self.trained(unit) and self.predicted(unit) and self.passed(unit)
 
     def clock_file(self, unit: Unit) -> Path:
         """Where the unit's progress is written."""
@@ -157,7 +169,7 @@ class Worker:
             if not (folder / "result.json").exists():
                 speed = _train(folder, unit, context, device, clock)
                 clock.write(unit.steps, unit.steps, speed)
-            if not context.predicted(unit):
+            if not (context.predicted(unit) and context.passed(unit)):
                 _predict(folder, unit, context, device)
 
 
@@ -189,10 +201,11 @@ def _threads(wanted: int, workers: int, device: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def build(unit: Unit, size: int) -> Any:
+def build(unit: Unit, size: int, dropout: float = 0.0) -> Any:
     """The unit's network before training. Raises: what `Backbone.build` raises."""
     backbone = BACKBONES.get(unit.backbone)
-    return backbone.build(len(schema.FINDINGS), weights=unit.start, in_size=size, seed=unit.seed)
+    options = {"dropout": dropout} if dropout else {}
+    return backbone.build(len(schema.FINDINGS), weights=unit.start, in_size=size, seed=unit.seed, **options)
 
 
 def _train(folder: Path, unit: Unit, context: Context, device: str, progress: Progress) -> float | None:
@@ -207,7 +220,7 @@ def _train(folder: Path, unit: Unit, context: Context, device: str, progress: Pr
         "training": counts(phases), "validate": counts((Phase(context.validation, 0),)), "code_version": code_version(),
     }  # fmt: skip
     write_json(folder / "config.json", config)
-    model = build(unit, settings.size)
+    model = build(unit, settings.size, settings.dropout)
     trainer = training.Trainer(
         model, folder, phases, context.validation, context.cache.images, settings, unit.seed, device
     )
@@ -234,19 +247,32 @@ def load(folder: Path, unit: Unit, size: int, device: str) -> Any:
 
 
 def _predict(folder: Path, unit: Unit, context: Context, device: str) -> None:
-    """Write the unit's predictions of the validate and test films, and its temperature and thresholds."""
+    """Write the unit's predictions of the validate and test films, its temperature and thresholds, then its passes.
+
+    Each is made only where it is not there yet.
+    """
     settings, validation = context.settings, context.validation
+    new = not context.predicted(unit)
     rows = pd.concat(
         [validation.rows.assign(split="validate"), context.test.rows.assign(split="test")], ignore_index=True
     )
+    rows = rows if new else rows[rows["split"] == "test"]
     model = load(folder, unit, settings.size, device)
-    logits = training.predict(model, rows["film_id"].tolist(), context.cache.images, settings.batch, device)
+    with passes.features_kept(model, settings.dropout) as features:
+        logits = training.predict(model, rows["film_id"].tolist(), context.cache.images, settings.batch, device)
     frame = rows.rename(columns={"film_id": "dicom_id"})[["dicom_id", "subject_id", "split"]]
     frame.insert(0, "unit", unit.key)
-    prob = calibration.sigmoid(logits)
-    write_json(folder / "calibration.json", _calibrate(prob[: len(validation)], unit, context))
-    probabilities = pd.DataFrame(prob, columns=scores.PROBABILITIES)
-    Workspace(context.workspace).write_part("predictions", unit.key, pd.concat([frame, probabilities], axis=1))
+    workspace = Workspace(context.workspace)
+    if new:
+        prob = calibration.sigmoid(logits)
+        write_json(folder / "calibration.json", _calibrate(prob[: len(validation)], unit, context))
+        probabilities = pd.DataFrame(prob, columns=scores.PROBABILITIES)
+        workspace.write_part("predictions", unit.key, pd.concat([frame, probabilities], axis=1))
+    if settings.dropout:
+        temperature = _read(folder / "calibration.json")["temperature"]
+        of_test = torchbox.torch().cat(features)[-len(context.test) :]
+        found = passes.run(of_test, model.head, settings.dropout, settings.passes, unit.seed, temperature)
+        passes.write(workspace, frame[frame["split"] == "test"], settings.passes, found)
 
 
 def _calibrate(prob: Any, unit: Unit, context: Context) -> dict[str, Any]:

@@ -21,21 +21,24 @@ HEADS = ("head.", "classifier.", "fc.", "AuxLogits.", "op_threshs")
 
 
 class FilmNet(torch.nn.Module):  # type: ignore[name-defined]  # torch comes through torchbox, which mypy cannot see
-    """normalise → body → (B, D) features → linear head → (B, K) logits.
+    """normalise → body → (B, D) features → dropout → linear head → (B, K) logits.
 
     body: any module from (B, C, side, side), C = len(mean), to (B, dim).
     side: the size that the body runs at; other sizes are resized, antialiased.
     mean, std: per channel, for grey levels in [0, 1]; a grey film is repeated over the channels.
     num_classes: 0 leaves the head out, and `forward` gives the features.
+    dropout: share of the features that training drops before the head; it is where timm's `drop_rate` stands.
     """
 
     def __init__(
-        self, body: Any, dim: int, num_classes: int, side: int, mean: tuple[float, ...], std: tuple[float, ...]
-    ) -> None:
+        self, body: Any, dim: int, num_classes: int, side: int, mean: tuple[float, ...], std: tuple[float, ...],
+        dropout: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.body = body
         self.dim = dim
         self.side = side
+        self.dropout = torch.nn.Dropout(dropout) if dropout else torch.nn.Identity()
         self.head = torch.nn.Linear(dim, num_classes) if num_classes else torch.nn.Identity()
         # constants of the backbone, not weights: they move with .to(device) but stay out of the state_dict
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
@@ -52,7 +55,7 @@ class FilmNet(torch.nn.Module):  # type: ignore[name-defined]  # torch comes thr
 
     def forward(self, x: Any) -> Any:
         """float (B, 1, S, S) in [0, 255] → logits (B, num_classes)."""
-        return self.head(self.features(x))
+        return self.head(self.dropout(self.features(x)))
 
 
 def weights_file(weights: str | Path) -> Path:
