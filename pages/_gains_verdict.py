@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
 from cars import evaluate, plots, results
@@ -12,6 +13,8 @@ from pages._gains_run import FIRST, Run, calibrated_choice, finding_choice, labe
 
 #: More sentences than this are folded away under their summary.
 MANY = 6
+#: With more rows than this a forest starts with one metric and the arms with edits.
+MANY_ROWS = 18
 
 
 def show_verdict(workspace: Workspace, run: Run) -> None:
@@ -33,9 +36,18 @@ def show_verdict(workspace: Workspace, run: Run) -> None:
         calibrated = calibrated_choice()
     metrics = metrics_of(run.scores)
     if len(run.gains):
-        chosen = st.multiselect("Metrics", metrics, [m for m in FIRST if m in metrics], format_func=label)
-        gains = run.gains
-        rows = gains[gains["metric"].isin(chosen) & (gains["finding"] == finding) & (gains["calibrated"] == calibrated)]
+        gains = run.gains[(run.gains["finding"] == finding) & (run.gains["calibrated"] == calibrated)]
+        if len(run.backbones) > 1:
+            _grid(run, gains, metrics)
+        arms = [arm for arm in run.arms if arm in set(gains["arm"])]
+        many = len(run.backbones) * len(arms) > MANY_ROWS
+        first = [m for m in FIRST if m in metrics][: 1 if many else None]
+        with st.container(horizontal=True):
+            chosen = st.multiselect("Metrics", metrics, first, format_func=label)
+            treated_arms = [arm for arm in arms if arm in evaluate.TREATED]
+            of = st.multiselect("Arms", arms, treated_arms if many and treated_arms else arms)
+        gains = gains[gains["arm"].isin(of)]
+        rows = gains[gains["metric"].isin(chosen)]
         if rows["value"].notna().any():
             forest = plots.gain_forest(gains, chosen, finding, calibrated, run.source)
             shown(run, forest, "Gains", rows, "forest")
@@ -53,6 +65,16 @@ def show_verdict(workspace: Workspace, run: Run) -> None:
     with st.expander("The numbers, by seed"):
         st.caption("Seed −1 is the mean over seeds; an empty value is undefined.")
         st.dataframe(rows, hide_index=True)
+
+
+def _grid(run: Run, gains: pd.DataFrame, metrics: list[str]) -> None:
+    """The whole grid in one metric."""
+    metric = metric_choice([m for m in metrics if m in set(gains["metric"])], "grid", "Metric of the grid")
+    rows = gains[(gains["metric"] == metric) & ~gains["contrast"].astype(bool)]
+    if rows["value"].notna().any():
+        one = dict(zip(("finding", "calibrated"), (rows["finding"].iloc[0], bool(rows["calibrated"].iloc[0]))))
+        heat = plots.backbone_arm_heat(gains, metric, **one, source=run.source)
+        shown(run, heat, "Backbones and arms", rows, "grid")
 
 
 def _points(sentences: list[str], title: str) -> None:

@@ -55,6 +55,19 @@ def test_blue_is_better_for_errors_too(gains: pd.DataFrame) -> None:
     assert heat.zmin == -heat.zmax
 
 
+def test_the_grid_has_a_cell_a_backbone_and_arm(gains: pd.DataFrame) -> None:
+    other = gains[gains["finding"] == "macro"].assign(backbone="c", value=-0.5, arm="real+sham", verdict="worse")
+    figure = plots.backbone_arm_heat(pd.concat([gains, other]), "auprc", source="phantom")
+    heat, undefined = figure.data
+    assert (list(heat.x), list(heat.y)) == (["real+cars", "real+sham"], ["b", "c"])
+    assert [list(row) for row in heat.text] == [["+0.020", "undefined"], ["undefined", "−0.500 ▼"]]
+    assert heat.hovertext[0][1] == "not trained"
+    assert len(undefined.x) == 2
+    assert "mean over findings; blue is better" in title(figure)
+    scaled = plots.backbone_arm_heat(gains.assign(calibrated=True), "auprc", "Edema", calibrated=True)
+    assert "Edema after temperature scaling" in title(scaled)
+
+
 @pytest.fixture
 def curve() -> pd.DataFrame:
     return pd.DataFrame(
@@ -171,6 +184,7 @@ def test_every_kind_of_figure_has_a_picture(gains: pd.DataFrame, curve: pd.DataF
     risk = curve.assign(coverage=[0.1, 0.5, 1.0], risk=0.1, wrong=3)
     for figure in (
         plots.finding_arm_heat(gains, "b", "auprc"),
+        plots.backbone_arm_heat(gains, "auprc"),
         plots.gain_forest(gains, ["auprc", "ece"]),
         plots.contrast_forest(gains, "real+cars", "auprc"),
         plots.precision_recall({"real": curve}, "Edema", "b"),

@@ -24,7 +24,7 @@ from ..workspace import Workspace
 from . import bootstrap, calibration, statistics, thresholds, verdicts
 from .arms import COLUMNS, targets
 from .comparisons import Comparison, comparisons
-from .settings import FinetuneSettings, ReportSettings
+from .settings import ARMS, FinetuneSettings, ReportSettings
 from .statistics import MACRO, Cases, Forecast, Key, Statistic, Statistics
 
 #: The columns of the table `predictions` that hold probabilities before calibration, in the order of FINDINGS.
@@ -85,8 +85,13 @@ def chosen_run(workspace: Workspace, run: str | None) -> tuple[str, FinetuneSett
 
 
 def units_of(workspace: Workspace, run: str) -> pd.DataFrame:
-    """The rows of `units` of a run."""
-    return workspace.query("evaluate/units", run=run)
+    """The rows of `units` of a run, by backbone, arm (in the order of ARMS) and seed."""
+    units = workspace.query("evaluate/units", run=run)
+    order = {arm: n for n, arm in enumerate(ARMS)}
+    places = units["arm"].map(lambda arm: order.get(arm, len(order)))
+    return units.assign(place=places).sort_values(
+        ["backbone", "place", "arm", "seed"], ignore_index=True
+    ).drop(columns="place")
 
 
 def predictions(workspace: Workspace, unit: str, split: str) -> pd.DataFrame:

@@ -11,7 +11,14 @@ from .gains import against, contrast_forest, gain_forest, reliability, score_dot
 from .groups import group_panels
 from .map import density_map, point_map
 from .parts import score_bar
-from .results import coverage_dumbbells, finding_arm_heat, precision_recall, risk_coverage, uncertainty_histograms
+from .results import (
+    backbone_arm_heat,
+    coverage_dumbbells,
+    finding_arm_heat,
+    precision_recall,
+    risk_coverage,
+    uncertainty_histograms,
+)
 from .space import space_distances, space_shares
 from .splits import tway_panels
 from .upset import upset
@@ -19,6 +26,7 @@ from .upset import upset
 __all__ = [
     "FONT",
     "against",
+    "backbone_arm_heat",
     "caution",
     "contrast_forest",
     "cooccurrence",

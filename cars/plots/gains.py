@@ -237,19 +237,11 @@ def _interval(part: pd.DataFrame, y: list[str], colour: str, symbol: str, name: 
 
 def _label(figure: go.Figure, part: pd.DataFrame, y: list[str], texts: list[str], row: int | None = None) -> None:
     """Text above each point, so that no legend or axis has to be read back."""
-    place = {"row": row, "col": 1} if row else {}
-    for x, name, text in zip(part["value"], y, texts):
-        figure.add_annotation(
-            x=x,
-            y=name,
-            text=text,
-            showarrow=False,
-            yshift=14,
-            font={"size": 11, "color": "#3E4C59"},
-            bgcolor="rgba(255,255,255,0.85)",
-            borderpad=0,
-            **place,
-        )
+    trace = go.Scatter(
+        x=part["value"], y=y, mode="text", text=texts, textposition="top center", hoverinfo="skip", showlegend=False,
+        textfont={"size": 11, "color": "#3E4C59"}, cliponaxis=False,
+    )  # fmt: skip
+    figure.add_trace(trace, **({"row": row, "col": 1} if row else {}))
 
 
 def _metric(name: str) -> tuple[str, str]:

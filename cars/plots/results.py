@@ -31,57 +31,83 @@ def finding_arm_heat(
     Args:
         gains: rows of `evaluate.gain_table`. findings: the rows in order, the mean over findings first by default.
     """
-    rows = gains[(gains["backbone"] == backbone) & (gains["metric"] == metric) & (gains["calibrated"] == calibrated)]
-    rows = rows[~rows["contrast"].astype(bool)]
-    arms = list(dict.fromkeys(rows["arm"]))
+    rows = _against_the_reference(gains, metric, calibrated)
+    rows = rows[rows["backbone"] == backbone]
     order = list(findings) or ["macro", *[f for f in dict.fromkeys(rows["finding"]) if f != "macro"]]
     order = [f for f in order if f in set(rows["finding"])]
-    cells = rows.set_index(["finding", "arm"])
-    about = METRICS.get(metric)
-    sign = -1.0 if about.direction == "lower" else 1.0
+    first = rows.drop_duplicates("finding").set_index("finding")
+    names = {
+        f: f"mean over {int(first.loc[f, 'findings'])} findings" if f == "macro"
+        else f"{f} ({int(first.loc[f, 'positives']):,} positive)"
+        for f in order
+    }  # fmt: skip
+    title = f"{METRICS.get(metric).label} against {against(rows)}, by finding and arm"
+    return _arm_heat(rows, "finding", names, metric, title, f"{safe(backbone)}; ", source)
+
+
+def backbone_arm_heat(
+    gains: pd.DataFrame, metric: str, finding: str = "macro", calibrated: bool = False, source: str = ""
+) -> go.Figure:
+    """What each arm changes against the reference, one row a backbone and one column an arm: a whole grid at a look.
+
+    Args:
+        gains: rows of `evaluate.gain_table`. metric, finding, calibrated: as for `score_dots`.
+    """
+    rows = _against_the_reference(gains, metric, calibrated)
+    rows = rows[rows["finding"] == finding]
+    names = {backbone: backbone for backbone in dict.fromkeys(rows["backbone"])}
+    title = f"{METRICS.get(metric).label} against {against(rows)}, by backbone and arm"
+    words = "mean over findings" if finding == "macro" else safe(finding)
+    words = f"{words} after temperature scaling; " if calibrated else f"{words}; "
+    return _arm_heat(rows, "backbone", names, metric, title, words, source)
+
+
+def _against_the_reference(gains: pd.DataFrame, metric: str, calibrated: bool) -> pd.DataFrame:
+    rows = gains[(gains["metric"] == metric) & (gains["calibrated"] == calibrated)]
+    return rows[~rows["contrast"].astype(bool)]
+
+
+def _arm_heat(
+    rows: pd.DataFrame, column: str, names: Mapping[str, str], metric: str, title: str, detail: str, source: str
+) -> go.Figure:
+    """Differences, one row a value of `column` (its name in `names`, in order) and one column an arm."""
+    arms = list(dict.fromkeys(rows["arm"]))
+    cells = rows.set_index([column, "arm"])
+    sign = -1.0 if METRICS.get(metric).direction == "lower" else 1.0
     z, texts, hover = [], [], []
-    for finding in order:
-        values, words, tips = [], [], []
-        for arm in arms:
-            cell = cells.loc[(finding, arm)]
-            known = cell["value"] == cell["value"]
-            values.append(sign * cell["value"] if known else np.nan)
-            mark = MARKS.get(cell["verdict"], "")
-            words.append(f"{signed(cell['value'])} {mark}".strip() if known else "undefined")
-            tips.append(_cell(finding, arm, cell))
-        z.append(values)
-        texts.append(words)
-        hover.append(tips)
+    for one in names:
+        found = {arm: cells.loc[(one, arm)] for arm in arms if (one, arm) in cells.index}
+        known = [arm in found and found[arm]["value"] == found[arm]["value"] for arm in arms]
+        z.append([sign * found[arm]["value"] if k else np.nan for arm, k in zip(arms, known)])
+        texts.append(
+            [
+                f"{signed(found[arm]['value'])} {MARKS.get(found[arm]['verdict'], '')}".strip() if k else "undefined"
+                for arm, k in zip(arms, known)
+            ]
+        )
+        hover.append([_cell(one, arm, found[arm]) if arm in found else "not trained" for arm in arms])
     reach = float(np.nanmax(np.abs(np.array(z, dtype=float)), initial=0.0)) or 0.01
-    names = [_row_name(finding, cells, arms) for finding in order]
+    labels = list(names.values())
     figure = go.Figure(
         go.Heatmap(
-            z=z, x=arms, y=names, text=texts, texttemplate="%{text}", hovertext=hover, hoverinfo="text", zmin=-reach,
+            z=z, x=arms, y=labels, text=texts, texttemplate="%{text}", hovertext=hover, hoverinfo="text", zmin=-reach,
             zmax=reach, colorscale=DIVERGING, showscale=False, xgap=2, ygap=2, textfont={"color": INK, "size": 11},
         )
     )  # fmt: skip
-    figure.add_trace(_undefined_cells(z, arms, names))
+    figure.add_trace(_undefined_cells(z, arms, labels))
     ns = sorted({int(n) for n in rows["n"]})
     span = "no" if not ns else f"{ns[0]:,}" if len(ns) == 1 else f"{ns[0]:,} to {ns[-1]:,}"
     figure = finish(
-        figure, f"{about.label} against {against(rows)}, by finding and arm",
-        f"{safe(backbone)}; blue is better; ▲ ▼ evident after Holm; {span} test films{from_source(source)}.",
-        150 + 26 * len(order),
+        figure, title, f"{detail}blue is better; ▲ ▼ evident after Holm; {span} test films{from_source(source)}.",
+        150 + 26 * len(names),
     )  # fmt: skip
     figure.update_yaxes(autorange="reversed", type="category", gridcolor="white")
     figure.update_xaxes(side="top", type="category", gridcolor="white")
     return figure.update_layout(margin={"t": 108}, showlegend=False, plot_bgcolor="white")
 
 
-def _row_name(finding: str, cells: pd.DataFrame, arms: Sequence[str]) -> str:
-    cell = cells.loc[(finding, arms[0])]
-    if finding == "macro":
-        return f"mean over {int(cell['findings'])} findings"
-    return f"{finding} ({int(cell['positives']):,} positive)"
-
-
-def _cell(finding: str, arm: str, cell: pd.Series) -> str:
-    head = f"{safe(finding)}, {safe(arm)}<br>"
+def _cell(name: str, arm: str, cell: pd.Series) -> str:
+    head = f"{safe(name)}, {safe(arm)}<br>"
     films = f"{int(cell['positives']):,} of {int(cell['n']):,} test films positive"
     if cell["value"] != cell["value"]:
         return f"{head}undefined: {safe(cell.get('reason') or 'no score in one of the arms')}<br>{films}"

@@ -119,9 +119,12 @@ class _Drawing:
             axes.fill(x, y, color=_colour(trace.fillcolor), linewidth=0, zorder=1)
             return None
         if "text" in mode:
+            lift = 10 if str(trace.textposition or "").startswith("top") else 0
             for place, text in zip(zip(x, y), trace.text):
-                axes.text(*place, text, ha="center", va="center", fontsize=POINT * (trace.textfont.size or 11),
-                          color=_colour(trace.textfont.color or INK))  # fmt: skip
+                axes.annotate(
+                    _plain(text), place, (0, POINT * lift), textcoords="offset points", ha="center", va="center",
+                    fontsize=POINT * (trace.textfont.size or 11), color=_colour(trace.textfont.color or INK), zorder=4,
+                )  # fmt: skip
             return None
         if "lines" in mode:
             (handle,) = axes.plot(

@@ -76,6 +76,11 @@ def _gains(results: Results) -> Section:
     if not len(gains):
         return Section("Gains", ["No second arm was trained: nothing is compared."])
     pictures = []
+    whole = gains[(gains["finding"] == "macro") & (gains["metric"] == evaluate.PRIMARY)]
+    whole = whole[~whole["contrast"].astype(bool) & ~whole["calibrated"].astype(bool)]
+    if len(results.backbones) > 1 and whole["value"].notna().any():
+        figure = plots.backbone_arm_heat(gains, evaluate.PRIMARY, source=results.source)
+        pictures.append(_warned(results, "gains grid", figure, whole))
     for calibrated in (False, True):
         metrics = [m for m in FOREST if m in set(gains["metric"]) and (words.scaling_changes(m) or not calibrated)]
         rows = gains[
