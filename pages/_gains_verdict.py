@@ -33,17 +33,18 @@ def show_verdict(workspace: Workspace, run: Run) -> None:
             st.markdown("\n".join(f"- {plain(sentence)}" for sentence in controls))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         finding = finding_choice(run, "mean over findings")
+        metrics = metrics_of(run.scores)
+        metric = metric_choice(metrics, "score")
         calibrated = calibrated_choice()
-    metrics = metrics_of(run.scores)
     if len(run.gains):
         gains = run.gains[(run.gains["finding"] == finding) & (run.gains["calibrated"] == calibrated)]
         if len(run.backbones) > 1:
-            _grid(run, gains, metrics)
+            _grid(run, gains, metric, finding, calibrated)
         arms = [arm for arm in run.arms if arm in set(gains["arm"])]
         many = len(run.backbones) * len(arms) > MANY_ROWS
         first = [m for m in FIRST if m in metrics][: 1 if many else None]
         with st.container(horizontal=True):
-            chosen = st.multiselect("Metrics", metrics, first, format_func=label)
+            chosen = st.multiselect("Metrics below", metrics, first, format_func=label)
             treated_arms = [arm for arm in arms if arm in evaluate.TREATED]
             of = st.multiselect("Arms", arms, treated_arms if many and treated_arms else arms)
         gains = gains[gains["arm"].isin(of)]
@@ -58,7 +59,6 @@ def show_verdict(workspace: Workspace, run: Run) -> None:
             if "mde" in rows:
                 st.caption("Smallest shown: the smallest true difference that this n shows with 80% power.")
         _contrasts(run)
-    metric = metric_choice(metrics, "score", "Score")
     rows = run.scores[(run.scores["finding"] == finding) & (run.scores["calibrated"] == calibrated)]
     dots = plots.score_dots(run.scores, metric, finding, calibrated, run.source)
     shown(run, dots, "Scores", rows[(rows["metric"] == metric) & (rows["seed"] == -1)], "scores")
@@ -67,13 +67,11 @@ def show_verdict(workspace: Workspace, run: Run) -> None:
         st.dataframe(rows, hide_index=True)
 
 
-def _grid(run: Run, gains: pd.DataFrame, metrics: list[str]) -> None:
+def _grid(run: Run, gains: pd.DataFrame, metric: str, finding: str, calibrated: bool) -> None:
     """The whole grid in one metric."""
-    metric = metric_choice([m for m in metrics if m in set(gains["metric"])], "grid", "Metric of the grid")
     rows = gains[(gains["metric"] == metric) & ~gains["contrast"].astype(bool)]
     if rows["value"].notna().any():
-        one = dict(zip(("finding", "calibrated"), (rows["finding"].iloc[0], bool(rows["calibrated"].iloc[0]))))
-        heat = plots.backbone_arm_heat(gains, metric, **one, source=run.source)
+        heat = plots.backbone_arm_heat(gains, metric, finding, calibrated, run.source)
         shown(run, heat, "Backbones and arms", rows, "grid")
 
 

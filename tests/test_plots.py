@@ -163,7 +163,7 @@ def scores() -> pd.DataFrame:
 
 def labels(figure) -> list[str]:
     """The texts above the points."""
-    return [text for trace in figure.data if trace.mode == "text" for text in trace.text]
+    return [text for trace in figure.data if trace.mode == "markers+text" for text in trace.text]
 
 
 def test_score_dots_show_one_row_an_arm_with_its_interval(scores: pd.DataFrame) -> None:

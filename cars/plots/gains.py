@@ -238,8 +238,9 @@ def _interval(part: pd.DataFrame, y: list[str], colour: str, symbol: str, name: 
 def _label(figure: go.Figure, part: pd.DataFrame, y: list[str], texts: list[str], row: int | None = None) -> None:
     """Text above each point, so that no legend or axis has to be read back."""
     trace = go.Scatter(
-        x=part["value"], y=y, mode="text", text=texts, textposition="top center", hoverinfo="skip", showlegend=False,
-        textfont={"size": 11, "color": "#3E4C59"}, cliponaxis=False,
+        x=part["value"], y=y, mode="markers+text", text=texts, textposition="top center", hoverinfo="skip",
+        showlegend=False, textfont={"size": 11, "color": "#3E4C59"}, cliponaxis=False,
+        marker={"size": 16, "opacity": 0},  # unseen; it lifts the text above the point
     )  # fmt: skip
     figure.add_trace(trace, **({"row": row, "col": 1} if row else {}))
 

@@ -235,7 +235,8 @@ def test_each_part_of_gains(show: Show, full_once: Workspace, part: str, figures
 def test_rare_combinations_have_a_figure_and_a_table(show: Show, full: Workspace) -> None:
     run = full.read("units")["run"].iloc[0]
     one = {"run": run, "backbone": "toy", "arm": "real+cars", "metric": "auprc", "gap_id": "g", "slice": "sex F",
-           "finding": "Edema", "edits": 3, "real": 0.4, "value": 0.125, "low": -0.1, "high": 0.2, "p": 0.3, "n": 40,
+           "finding": "Edema", "edits": 3, "reference": "real",
+           "reference_value": 0.4, "value": 0.125, "low": -0.1, "high": 0.2, "p": 0.3, "n": 40,
            "positives": 7, "patients": 30, "positive_patients": 6}  # fmt: skip
     undefined = {**one, "slice": "sex M", "value": np.nan, "low": np.nan, "high": np.nan, "p": np.nan, "positives": 0}
     full.write_part("slices", "made", pd.DataFrame([one, undefined]))
@@ -243,9 +244,24 @@ def test_rare_combinations_have_a_figure_and_a_table(show: Show, full: Workspace
     assert not app.exception
     assert len(app.get("plotly_chart")) == 1
     table = app.dataframe[0].value.set_index("Test films")
-    assert table.loc["sex F", "Arm − real"] == "+0.125 (−0.100 to +0.200)"
-    assert table.loc["sex M", "Arm − real"] == "undefined"
+    assert table.loc["sex F", "Difference"] == "+0.125 (−0.100 to +0.200)"
+    assert table.loc["sex M", "Difference"] == "undefined"
     assert table.loc["sex M", "positive"] == "0"
+
+
+def test_several_backbones_have_a_grid_and_contrasts_a_figure(show: Show, full: Workspace) -> None:
+    gains = full.read("gains")
+    contrast = gains[gains["arm"] == "real+cars"].assign(reference="real+sham", contrast=True)
+    both = pd.concat([gains, contrast])
+    full.write_part("gains", full.parts("gains")[0].stem, pd.concat([both, both.assign(backbone="other")]))
+    units = full.read("units")
+    full.write_part("units", "other", units.assign(backbone="other"))
+    app = show(full, "gains")
+    assert not app.exception
+    assert not app.error
+    assert "Is it the edits?" in text(app)
+    assert "of 2 backbones" in text(app)
+    assert len(app.get("plotly_chart")) == 4
 
 
 def test_a_run_of_real_alone_says_that_nothing_is_compared(show: Show, full: Workspace) -> None:
