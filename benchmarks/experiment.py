@@ -44,7 +44,7 @@ EXPERIMENTS = {
     "open-cxr": Experiment(
         {"adapter": "mimic-cxr-jpg"},
         {"judge_arch": "efficientnet_lite0", "judge_minutes": 6.0, "steps": 2000, "batch": 16},
-        24, 320, 24,
+        24, 160, 16,
     ),
 }  # fmt: skip
 
