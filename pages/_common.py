@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -157,14 +158,19 @@ def defaults(workspace: Workspace, verb: str, settings_class: type) -> Any:
     return None
 
 
-def setting_widgets(verb: str, start: Any, names: Sequence[str]) -> dict[str, Any]:
-    """A widget for each named field of a settings object, with its sentence as help. Returns field → value."""
+def setting_widgets(
+    verb: str, start: Any, names: Sequence[str], words: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """A widget for each named field of a settings object, with its sentence as help. Returns field → value.
+
+    words: field → its label, where its name does not say enough.
+    """
     fields = {f.name: f for f in dataclasses.fields(start)}
     values = {}
     for name in names:
         meta, value = fields[name].metadata, getattr(start, name)
         kind, optional = config.field_type(type(start), name)
-        label = name.replace("_", " ").capitalize()
+        label = (words or {}).get(name, name.replace("_", " ").capitalize())
         common = {"key": f"{verb}-{name}", "help": meta.get("help") or None}
         choices = meta.get("choices")
         if choices:
@@ -176,11 +182,16 @@ def setting_widgets(verb: str, start: Any, names: Sequence[str]) -> dict[str, An
             low, high = meta.get("minimum"), meta.get("maximum")
             values[name] = st.number_input(
                 label, kind(low) if low is not None else None, kind(high) if high is not None else None, value,
-                format="%d" if kind is int else "%g", **common,
+                step=1 if kind is int else _step(value), format="%d" if kind is int else "%g", **common,
             )  # fmt: skip
         else:
             values[name] = st.text_input(label, value or "", **common) or (None if optional else "")
     return values
+
+
+def _step(value: float | None) -> float:
+    """What one press adds to a number: a tenth of its size, as 0.0001 of 0.001; 0.1 of nothing."""
+    return 10.0 ** (math.floor(math.log10(abs(value))) - 1) if value else 0.1
 
 
 def multiple(label: str, options: Sequence[str], start: str, key: str, help: str | None = None) -> str:

@@ -11,6 +11,7 @@ from pages._common import current, empty, reported, stamp, watch
 from pages._gains_calibration import show_calibration
 from pages._gains_coverage import show_coverage
 from pages._gains_findings import show_findings
+from pages._gains_grid import show_grid
 from pages._gains_report import show_report
 from pages._gains_run import Run, cautions, read_run
 from pages._gains_slices import show_slices
@@ -48,6 +49,7 @@ else:
     watch(workspace, "finetune", "report", "space")
     _state.place_for_notices()
     scored = workspace.has("scores")
+    show_grid(workspace)
     controls(workspace, scored)
     if not scored:
         st.info(

@@ -184,7 +184,7 @@ class TrainingSets:
         train = self.films[self.films["split"] == "train"]
         if arm in ("real", "real-equal-steps"):
             return [self._cases([_real(train)])]
-        edits = self._edits_of(arm)
+        edits = self.edits_of(arm)
         _refuse_held_out(edits, train)
         added = self._added(arm, edits, train)
         if arm == "cars-then-real":
@@ -207,7 +207,7 @@ class TrainingSets:
         first = min(max(1, round(steps * self.settings.pretrain)), max(1, steps - 1))
         return (Phase(sets[0], first), Phase(sets[1], max(1, steps - first)))
 
-    def _edits_of(self, arm: str) -> pd.DataFrame:
+    def edits_of(self, arm: str) -> pd.DataFrame:
         """The edits that an arm is made of. Raises: WorkspaceError where there are none."""
         if arm == "real+label-prompted":
             if not len(self.label_prompted):
