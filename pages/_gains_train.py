@@ -44,12 +44,17 @@ def controls(workspace: Workspace, found: bool) -> None:
     """What to train; one button trains and scores."""
     start = defaults(workspace, "finetune", evaluate.FinetuneSettings)
     if start is not None:
-        with st.expander("Train and compare", expanded=not found), reported():
+        with st.expander("Train and compare", expanded=not found):
             form(workspace, start, found)
 
 
 @st.fragment  # so that a change of the form does not draw the figures below again
 def form(workspace: Workspace, start: evaluate.FinetuneSettings, found: bool) -> None:
+    with reported():  # inside, since a fragment's errors do not leave it
+        fields(workspace, start, found)
+
+
+def fields(workspace: Workspace, start: evaluate.FinetuneSettings, found: bool) -> None:
     backbones, arms = experiment.chosen(start)
     chosen: dict[str, Any] = {
         "backbones": multiple("Backbones", BACKBONES.names(), ",".join(backbones), "backbones",
@@ -103,5 +108,5 @@ def say(workspace: Workspace, settings: evaluate.FinetuneSettings) -> None:
     if coming.cannot_conclude:
         st.warning("  \n".join(plain(text) for text in coming.cannot_conclude))
     if coming.lacking:
-        said = dict.fromkeys(map(plain, coming.lacking.values()))
-        st.error("  \n".join(["As the workspace stands, this would stop at once:", *said]))
+        said = ["As the workspace stands, this would stop at once.", *coming.lacks()]
+        st.warning("  \n".join(plain(text) for text in said))

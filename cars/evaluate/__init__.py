@@ -1,7 +1,7 @@
 """Fine-tune backbones on several training arms and compare them on untouched test patients.
 
 `finetune` trains, `report` scores, `export_models` writes what was trained for timm. For pages: `runs`,
-`grid_progress`, `score_table`, `gain_table`, `slice_table`, `reliability`, `sentences`. The recipe, and what its
+`grid_of`, `score_table`, `gain_table`, `slice_table`, `reliability`, `sentences`. The recipe, and what its
 numbers can and cannot say: docs/science-evaluation.md.
 
 Tables (`run` is a hash of the run's units, `unit` of everything that one training learned from):
@@ -22,7 +22,7 @@ Tables (`run` is a hash of the run's units, `unit` of everything that one traini
 from .curves import reliability
 from .export_models import export_models
 from .finetune import finetune
-from .grid import grid_progress
+from .grid import Grid, grid_of, grid_progress
 from .report import (
     PRIMARY,
     credits,
@@ -58,12 +58,14 @@ __all__ = [
     "TREATED",
     "ExportModelsSettings",
     "FinetuneSettings",
+    "Grid",
     "ReportSettings",
     "cannot_conclude",
     "credits",
     "export_models",
     "finetune",
     "gain_table",
+    "grid_of",
     "grid_progress",
     "missing_controls",
     "reference",

@@ -59,6 +59,17 @@ class Preview:
         films = len(self.arms) * self.settings.seeds * self.settings.steps * self.settings.batch  # of one, at most
         return sum(films / pace.rate for pace in self.pace.values()) if self.pace else None
 
+    def lacks(self) -> list[str]:
+        """What the arms lack, in sentences; arms that lack the same in one."""
+        alike: dict[str, list[str]] = {}
+        for arm, text in self.lacking.items():
+            alike.setdefault(text.replace(f"{arm!r}", ""), []).append(arm)
+        rest = {arms[0]: arms[1:] for arms in alike.values()}
+        return [
+            self.lacking[arm] + (f" The same is true of {', '.join(others)}." if others else "")
+            for arm, others in rest.items()
+        ]
+
     def size(self) -> str:
         """How many units there will be, in a sentence."""
         names = (("backbone", len(self.backbones)), ("arm", len(self.arms)), ("seed", self.settings.seeds))

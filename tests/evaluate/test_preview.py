@@ -89,7 +89,11 @@ def test_an_arm_without_its_films_is_told_as_the_verb_would(tmp_path):
     workspace = make_workspace(tmp_path / "ws", patients=20, edits=0)
     arms = ["real", "real-equal-steps", "oversampled", "real+cars", "real+label-prompted"]
     plan = FinetuneSettings("toy", ",".join(arms), 1, size=32, steps=1, batch=4)
-    found = of(workspace, plan).lacking
+    coming = of(workspace, plan)
+    found = coming.lacking
+    assert coming.lacks() == [
+        f"{found['oversampled']} The same is true of real+cars.", found["real+label-prompted"]
+    ]  # fmt: skip
     assert list(found) == ["oversampled", "real+cars", "real+label-prompted"]
     for arm, text in found.items():
         with pytest.raises(WorkspaceError) as raised:

@@ -53,12 +53,12 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
 
 @pytest.fixture
 def link(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
-    """link(workspace, section="pairs") → the page Coverage as a fresh browser opens that address."""
+    """link(workspace, "gains", part="Report") → that page (Coverage unless named) as a fresh browser opens it."""
 
-    def draw(workspace: Workspace, /, **params: str) -> AppTest:
+    def draw(workspace: Workspace, page: str = "coverage", /, **params: str) -> AppTest:
         monkeypatch.setenv("CARS_WORKSPACE", str(workspace.path))
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=PATIENCE)
-        app.switch_page("pages/coverage.py")
+        app.switch_page(f"pages/{page}.py")
         for name, value in params.items():
             app.query_params[name] = value
         return app.run()
