@@ -1,9 +1,11 @@
-"""Gains, report: the run as HTML, PDF and CSV, written by a job and downloaded here."""
+"""Gains, report: the run as HTML, PDF and CSV, written by a job and downloaded here and on the page Export."""
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import pandas as pd
 import streamlit as st
 
 from cars import results
@@ -18,38 +20,45 @@ KINDS = {
 }
 
 
-def paths(workspace: Workspace, run: str) -> dict[str, Path]:
-    """Where a run's documents lie."""
-    return {kind: workspace.path / "exports" / f"gains-{run}.{kind}" for kind in KINDS}
-
-
 def show_report(workspace: Workspace, run: Run) -> None:
     st.write(
         "The run as a document: the sentences, every figure with what it cannot say, method, limits, settings, and the "
         "hashes of what it was made from."
     )
-    where = paths(workspace, run.name)
-    there = {kind: path for kind, path in where.items() if path.exists()}
-    label = "Write the report again" if there else "Write the report"
-    if st.button(label, type="secondary" if there else "primary"):
-        workspace.folder("exports")
-        submit(workspace, "report", {"run": run.name, **{kind: str(path) for kind, path in where.items()}})
-        st.rerun()
-    if not there:
+    there = results.documents(workspace)
+    there = there[there["run"] == run.name]
+    label = "Write the report again" if len(there) else "Write the report"
+    if st.button(label, type="secondary" if len(there) else "primary"):
+        write(workspace, run.name)
+    if not len(there):
         st.info("It has not been written yet. Press Write the report; a large run takes some minutes.")
         return
-    if results.outdated(workspace, run.name, list(there.values())):
+    if there["outdated"].any():
         st.warning("The run was scored again after these files were written. Write the report again.")
     downloads(there)
 
 
-def downloads(there: dict[str, Path]) -> None:
-    """A button for each document."""
-    for kind, path in there.items():
-        name, mime, words = KINDS[kind]
+def write(workspace: Workspace, run: str) -> None:
+    """Queue the job that scores a run and writes its documents."""
+    workspace.folder("exports")
+    paths = {kind: str(path) for kind, path in results.document_paths(workspace, run).items()}
+    submit(workspace, "report", {"run": run, **paths})
+    st.rerun()
+
+
+def downloads(there: pd.DataFrame) -> None:
+    """A button for each document. there: rows of `results.documents`."""
+    for one in there.to_dict("records"):
+        name, mime, words = KINDS[one["kind"]]
+        path = Path(one["path"])
         left, right = st.columns([1, 3], vertical_alignment="center")
         left.download_button(
-            f"Download {name}", lambda path=path: path.open("rb"), path.name, mime, key=f"document-{kind}",
-            on_click="ignore", width="stretch",
+            f"Download {name}", lambda path=path: path.open("rb"), path.name, mime, on_click="ignore", width="stretch",
+            key=f"document-{one['run']}-{one['kind']}",
         )  # fmt: skip
-        right.caption(f"{words} {path.stat().st_size / 2**20:,.1f} MiB.")
+        right.caption(f"{words} {one['bytes'] / 2**20:,.1f} MiB, {moment(one['written'])}.")
+
+
+def moment(seconds: float) -> str:
+    """A time of day with its date."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,15 @@ class Run:
     uncertain: pd.DataFrame
     units: pd.DataFrame
     cautions: list[str]
+
+
+def run_words(known: pd.DataFrame) -> dict[str, str]:
+    """Run → its name (where it has one), when it was completed, and the start of its hash. known: `evaluate.runs`."""
+    words = {}
+    for run, completed, settings in zip(known["run"], known["completed"], known["settings"]):
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(completed))
+        words[run] = " · ".join(filter(None, [settings.get("name"), when, run[:8]]))
+    return words
 
 
 @st.cache_data(max_entries=4, show_spinner="Reading the scores")

@@ -1,4 +1,4 @@
-"""Export: what the zip will hold, under which terms; one button makes it, one downloads it."""
+"""Export: the data set as a zip, the reports of runs, and fine-tuned models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import streamlit as st
 from cars import export, jobs, stages
 from cars.workspace import Workspace
 from pages._common import current, defaults, empty, plain, query, setting_widgets, stamp, submit, watch
+from pages._export_documents import show_documents
+from pages._export_models import show_models
 
 #: A browser download of more than this is taken from the folder instead.
 MOST_BYTES = 2 * 2**30
@@ -22,6 +24,7 @@ def contents(workspace: Workspace) -> None:
     if workspace.has("edits"):
         counts = workspace.query("browse/edit_counts").iloc[0]
         accepted, tried = int(counts["accepted"]), int(counts["tried"])
+    st.subheader("The augmented data set")
     left, middle, right = st.columns(3)
     left.metric("Real films on disk", f"{totals.on_disk:,}")
     middle.metric("Accepted synthetic films", f"{accepted:,}", help=f"Of {tried:,} tried; only these are exported.")
@@ -56,21 +59,28 @@ def download(workspace: Workspace, job: jobs.Job) -> None:
     st.code(f"sha256 {job.result['sha256']}", language=None)
 
 
-workspace = current()
-st.title("Export")
-if not workspace.has("films"):
-    empty("There are no films in this workspace yet.", "overview", "Read a data set on the page Overview")
-else:
-    contents(workspace)
+def data_set(workspace: Workspace, busy: bool) -> None:
+    """The settings of the zip, the button that makes it, and the newest one."""
     start = defaults(workspace, "export", export.ExportSettings)
     done = next((j for j in jobs.history(workspace) if j.verb == "export" and j.state == "done"), None)
     if start is not None:
         with st.expander("Settings"):
             chosen = setting_widgets("export", start, ["films", "lossless", "suppress_below"])
-        busy = watch(workspace, "export")
         label = "Export again" if done else "Export"
         if not busy and st.button(label, type="secondary" if done else "primary", key="export"):
             submit(workspace, "export", chosen)
             st.rerun()
     if done:
         download(workspace, done)
+
+
+workspace = current()
+st.title("Export")
+if not workspace.has("films"):
+    empty("There are no films in this workspace yet.", "overview", "Read a data set on the page Overview")
+else:
+    busy = watch(workspace, "export", "export-models", "report")
+    contents(workspace)
+    data_set(workspace, busy)
+    show_documents(workspace)
+    show_models(workspace, busy)

@@ -13,7 +13,7 @@ from pages._gains_coverage import show_coverage
 from pages._gains_findings import show_findings
 from pages._gains_grid import show_grid
 from pages._gains_report import show_report
-from pages._gains_run import Run, cautions, read_run
+from pages._gains_run import Run, cautions, read_run, run_words
 from pages._gains_slices import show_slices
 from pages._gains_train import controls
 from pages._gains_uncertainty import show_uncertainty
@@ -36,7 +36,8 @@ def chosen_run(workspace: Workspace) -> Run:
     known = evaluate.runs(workspace)
     run = known["run"].iloc[0]
     if len(known) > 1:
-        run = _state.selectbox("Run", list(known["run"]), "run", width=320, help="The newest first.")
+        words = run_words(known)
+        run = _state.selectbox("Run", list(words), "run", words=words.__getitem__, width=420, help="The newest first.")
     return read_run(stamp(workspace, "scores", "gains", "slices", "units", "predictions", "model_uncertainty"), run)
 
 

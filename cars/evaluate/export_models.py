@@ -9,8 +9,11 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from .. import schema, torchbox
 from ..backbones import BACKBONES
@@ -25,6 +28,10 @@ from .unit import Unit, load
 
 #: The largest difference of a logit between the unit's network and the exported one, on the same random films.
 TOLERANCE = 1e-3
+#: What loads an exported folder, without CARS.
+LOAD = """import json, pathlib, timm
+model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
+about = json.loads(pathlib.Path("FOLDER/config.json").read_text(encoding="utf-8"))"""
 
 
 def export_models(
@@ -35,15 +42,8 @@ def export_models(
     Returns: run, models (folders), skipped (backbones that are no timm model).
     Raises: WorkspaceError without such a unit, or where all of them are of backbones that timm does not have.
     """
-    run, _ = scores.chosen_run(workspace, settings.run)
-    units = scores.units_of(workspace, run)
-    for name in ("backbone", "arm", "seed"):
-        wanted = getattr(settings, name)
-        if wanted not in ("", None):
-            units = units[units[name] == wanted]
-    if not len(units):
-        raise WorkspaceError(f"The run {run} has no such unit.", "Leave out --backbone, --arm or --seed to see all.")
-    known = [issubclass(BACKBONES.get(name), TimmBackbone) for name in units["backbone"]]
+    run, units = chosen_units(workspace, settings)
+    known = [is_timm(name) for name in units["backbone"]]
     skipped = sorted(set(units.loc[[not k for k in known], "backbone"]))
     if not any(known):
         raise WorkspaceError(f"timm has no model of: {', '.join(skipped)}.", "Use the unit's weights.safetensors.")
@@ -56,6 +56,51 @@ def export_models(
         folders.append(str(folder))
     progress(sum(known), sum(known), "exported")
     return {"run": run, "models": folders, "skipped": skipped}
+
+
+def chosen_units(workspace: Workspace, settings: ExportModelsSettings) -> tuple[str, pd.DataFrame]:
+    """(the run, its units that the settings ask for: rows of the table `units`).
+
+    Raises: WorkspaceError without such a run, or without such a unit.
+    """
+    run, _ = scores.chosen_run(workspace, settings.run)
+    units = scores.units_of(workspace, run)
+    for name in ("backbone", "arm", "seed"):
+        wanted = getattr(settings, name)
+        if wanted not in ("", None):
+            units = units[units[name] == wanted]
+    if not len(units):
+        raise WorkspaceError(f"The run {run} has no such unit.", "Leave out --backbone, --arm or --seed to see all.")
+    return run, units
+
+
+def is_timm(backbone: str) -> bool:
+    """Whether timm has the backbone, so that its units can be exported."""
+    return issubclass(BACKBONES.get(backbone), TimmBackbone)
+
+
+def exported_models(workspace: Workspace) -> pd.DataFrame:
+    """The folders in models/finetuned that timm loads, the newest first.
+
+    Returns: folder (a path) backbone arm seed run unit bytes (of the weights) written (seconds since 1970). A folder
+    that is not whole is left out, since timm would not load it.
+    """
+    found = []
+    for path in workspace.path.glob("models/finetuned/*/config.json"):
+        about, weights = json.loads(path.read_text(encoding="utf-8")), path.with_name("model.safetensors")
+        if weights.exists():
+            named = {name: about[name] for name in ("backbone", "arm", "seed", "run", "unit")}
+            size, written = weights.stat().st_size, path.stat().st_mtime
+            found.append({"folder": str(path.parent), **named, "bytes": size, "written": written})
+    names = ["folder", "backbone", "arm", "seed", "run", "unit", "bytes", "written"]
+    return pd.DataFrame(found, columns=names).sort_values(["written", "folder"], ascending=False, ignore_index=True)
+
+
+def loading(folder: str) -> str:
+    """The three lines of Python that load an exported folder."""
+    return LOAD.replace('"local-dir:FOLDER"', json.dumps(f"local-dir:{folder}", ensure_ascii=False)).replace(
+        '"FOLDER/config.json"', json.dumps(f"{folder}/config.json", ensure_ascii=False)
+    )
 
 
 def _export(workspace: Workspace, row: dict[str, Any], folder: Path) -> None:
@@ -117,9 +162,7 @@ A {about["architecture"]} of timm, fine-tuned by CARS on {counts["films"]:,} fil
 ({counts["synthetic"]:,} of the films synthetic) from the weights {about["starting_weights"]}.
 Unit {about["unit"]} of run {about["run"]}.
 
-    import json, pathlib, timm
-    model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
-    about = json.loads(pathlib.Path("FOLDER/config.json").read_text(encoding="utf-8"))
+{textwrap.indent(LOAD, "    ")}
 
 Input: float (B, 3, {side}, {side}); a film padded to a square with black, MONOCHROME2, its grey levels in [0, 1]
 repeated over the three channels, then (x - mean) / std of `about["pretrained_cfg"]`. The probability of each of

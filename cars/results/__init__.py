@@ -6,6 +6,7 @@ tables, `compose` makes sections of it, and html.py and pdf.py print the same se
 
 from . import words
 from .compose import Section, compose
+from .documents import document_paths, documents
 from .gather import Results, cautions, coverage_table, curve_findings, every_number, gather, source_of
 from .settings import ReportSettings
 from .verb import document, outdated, report
@@ -19,6 +20,8 @@ __all__ = [
     "coverage_table",
     "curve_findings",
     "document",
+    "document_paths",
+    "documents",
     "every_number",
     "gather",
     "outdated",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from cars import schema
 from cars.errors import DataError, WorkspaceError
 from cars.evaluate import ExportModelsSettings, FinetuneSettings, export_models, finetune
 from cars.evaluate.calibration import scaled
+from cars.evaluate.export_models import LOAD, exported_models, is_timm, loading
 from cars.filmcache import film_cache
 from cars.provenance import file_digest
 from cars.torchbox import torch
@@ -98,3 +100,30 @@ def _net(name):
     from cars.backbones import BACKBONES
 
     return BACKBONES.get(name).body(64)
+
+
+def test_the_page_and_the_card_have_the_lines_of_the_docs():
+    assert three_lines() == LOAD
+    folder = r'/a "b"\c'
+    found = loading(folder)
+    assert [ast.literal_eval(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', found)] == [
+        f"local-dir:{folder}", f"{folder}/config.json", "utf-8",
+    ]  # fmt: skip
+    assert len(found.splitlines()) == 3
+
+
+def test_what_was_exported_is_listed_and_loads(trained):
+    assert is_timm("vit_mini")
+    assert not is_timm("toy")
+    export_models(trained, ExportModelsSettings(backbone="vit_mini"))
+    broken = trained.folder("models", "finetuned", "half")
+    (broken / "config.json").write_text("{}")
+    found = exported_models(trained)
+    row = found[found["backbone"] == "vit_mini"].iloc[0]
+    assert (row["arm"], row["seed"]) == ("real", 0)
+    assert row["bytes"] == (Path(row["folder"]) / "model.safetensors").stat().st_size
+    assert row["unit"] in row["folder"]
+    assert "half" not in {Path(folder).name for folder in found["folder"]}
+    names = {}
+    exec(loading(row["folder"]), names)
+    assert names["about"]["unit"] == row["unit"]
