@@ -14,7 +14,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.coverage import mimic_shaped
+from benchmarks.gaps import mimic_shaped
 from cars import index, schema
 from cars.embed.shards import publish_rows
 from cars.workspace import Workspace, write_json, write_text

@@ -42,8 +42,8 @@ if Path(sys.path[0]) == Path(__file__).resolve().parent:
     sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.coverage import mimic_shaped
-from benchmarks.coverage import workspace_of as shaped
+from benchmarks.gaps import mimic_shaped
+from benchmarks.gaps import workspace_of as shaped
 from cars.cover import Candidates, greedy, lower_bound, reached
 from cars.coverage import GapsSettings, gap_table, gaps
 from cars.ingest import IngestSettings, ingest

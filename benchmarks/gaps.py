@@ -14,7 +14,7 @@ another τ. "reference" is, by row:
 Where two searches ran, their lists must be equal, or the benchmark fails. All run on one machine and are timed in CPU
 seconds of the process, which other programs disturb less than the clock; ours is the best of three.
 
-    python benchmarks/coverage.py [--json] [--films 377110] [--order 4]
+    python benchmarks/gaps.py [--json] [--films 377110] [--order 4]
 """
 
 from __future__ import annotations
