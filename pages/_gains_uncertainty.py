@@ -7,20 +7,25 @@ import streamlit as st
 
 from cars import plots
 from cars.evaluate import curves
+from cars.evaluate.uncertainty import drawn, dropout_cases
+from cars.results import doubt
 from cars.workspace import Workspace
 from pages import _state
+from pages._common import reported
 from pages._gains_run import Run, backbone_choice, finding_choice, shown
+
+#: (histograms of both measures, risk-coverage curves by both) after temperature scaling
+Tables = tuple[pd.DataFrame, pd.DataFrame]
 
 
 @st.cache_data(max_entries=64, show_spinner="Measuring uncertainty")
-def uncertainty(
-    key: tuple[str, ...], run: str, backbone: str, arm: str, finding: str | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(histograms of both measures, risk-coverage curves by both) after temperature scaling."""
-    cases = curves.uncertainty(curves.open_run(Workspace(key[0]), run), backbone, arm, True, finding)
-    bars = [curves.uncertainty_histogram(cases, measure) for measure in curves.MEASURES]
-    lines = [curves.risk_coverage(cases, measure).assign(measure=measure) for measure in curves.MEASURES]
-    return pd.concat(bars, ignore_index=True), pd.concat(lines, ignore_index=True)
+def over_seeds(key: tuple[str, ...], run: str, backbone: str, arm: str, finding: str | None) -> Tables:
+    return drawn(curves.uncertainty(curves.open_run(Workspace(key[0]), run), backbone, arm, True, finding))
+
+
+@st.cache_data(max_entries=64, show_spinner="Measuring uncertainty over passes")
+def over_passes(key: tuple[str, ...], run: str, backbone: str, arm: str, finding: str | None) -> Tables:
+    return drawn(dropout_cases(curves.open_run(Workspace(key[0]), run), backbone, arm, True, finding))
 
 
 def show_uncertainty(workspace: Workspace, run: Run) -> None:
@@ -28,25 +33,57 @@ def show_uncertainty(workspace: Workspace, run: Run) -> None:
         backbone = backbone_choice(run)
         finding = finding_choice(run, "all findings")
     one = None if finding == "macro" else finding
-    arms = list(dict.fromkeys(run.units[run.units["backbone"] == backbone]["arm"]))
-    found = {arm: uncertainty(run.key, run.name, backbone, arm, one) for arm in arms}
+    own = run.units[run.units["backbone"] == backbone]
+    arms, seeds = list(dict.fromkeys(own["arm"])), int(own.groupby("arm")["seed"].nunique().min())
+    dropout = doubt.rate(workspace, run.name)
+    found = {arm: over_seeds(run.key, run.name, backbone, arm, one) for arm in arms}
     bars = {arm: table for arm, (table, _) in found.items()}
-    table = pd.concat([part.assign(arm=arm) for arm, part in bars.items()], ignore_index=True)
+    table = joined(bars)
     if table["n"].sum() == 0:
         st.info("Undefined: no unit had a training positive of this finding, or no test film has a label for it.")
         return
-    shown(run, plots.uncertainty_histograms(bars, backbone, run.source), "Uncertainty", table, "uncertainty")
+    passes: dict[str, Tables] = {}
+    if dropout:
+        with reported():
+            passes = {arm: over_passes(run.key, run.name, backbone, arm, one) for arm in arms}
+    st.markdown("\n".join(f"- {sentence}" for sentence in doubt.sentences(run.uncertain, seeds, dropout)))
+    left, right = st.columns(2) if passes else (st.container(), None)
+    with left:
+        shown(run, plots.uncertainty_histograms(bars, backbone, run.source), "Uncertainty", table, "uncertainty")
+    if right is not None:
+        bars = {arm: table for arm, (table, _) in passes.items()}
+        members = doubt.over(bars.values(), seeds)
+        figure = plots.uncertainty_histograms(bars, backbone, run.source, members)
+        with right:
+            shown(run, figure, "Uncertainty over dropout", joined(bars), "uncertainty-dropout")
     st.caption(
-        "Entropy: how undecided the mean over seeds is. Mutual information: how much of that is the seeds' "
-        "disagreement; it needs two seeds. An answer is right when the probability is on the label's side of one half."
+        "Entropy: how undecided the mean prediction is. Mutual information: how much of that is disagreement, of the "
+        "seeds (two are needed) or of the passes. An answer is right when the probability is on the label's side of "
+        "one half."
     )
     by = _state.segmented("Leave out by", {m: f"By {m}" for m in curves.MEASURES}, "leave", "entropy")
-    lines = {arm: table[table["measure"] == by] for arm, (_, table) in found.items()}
-    table = pd.concat([part.assign(arm=arm) for arm, part in lines.items()], ignore_index=True)
-    if table["risk"].isna().all():
-        st.info("One training seed has nothing to disagree with, so this is undefined. Train 2 seeds or more.")
-    else:
-        shown(run, plots.risk_coverage(lines, backbone, run.source, by), "Risk and coverage", table, "risk")
+    left, right = st.columns(2) if passes else (st.container(), None)
+    with left:
+        lines = {arm: table[table["measure"] == by] for arm, (_, table) in found.items()}
+        table = joined(lines)
+        if table["risk"].isna().all():
+            st.info("One training seed has nothing to disagree with, so this is undefined. Train 2 seeds or more.")
+        else:
+            shown(run, plots.risk_coverage(lines, backbone, run.source, by), "Risk and coverage", table, "risk")
+    if right is not None:
+        lines = {arm: table[table["measure"] == by] for arm, (_, table) in passes.items()}
+        figure = plots.risk_coverage(lines, backbone, run.source, by, members)
+        with right:
+            shown(run, figure, "Risk and coverage over dropout", joined(lines), "risk-dropout")
+    numbers = doubt.rows(run.uncertain, finding)
+    if len(numbers):
+        st.caption("Both sources in numbers, as trained; entropies in nats, with 95% intervals by patients.")
+        st.dataframe(numbers[numbers["Backbone"] == backbone].drop(columns="Backbone"), hide_index=True)
     if len(run.uncertain):
         with st.expander("All numbers of uncertainty"):
             st.dataframe(run.uncertain[run.uncertain["backbone"] == backbone], hide_index=True)
+
+
+def joined(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The arms' tables one under the other."""
+    return pd.concat([part.assign(arm=arm) for arm, part in tables.items()], ignore_index=True)

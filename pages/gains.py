@@ -38,7 +38,8 @@ def chosen_run(workspace: Workspace) -> Run:
     if len(known) > 1:
         words = run_words(known)
         run = _state.selectbox("Run", list(words), "run", words=words.__getitem__, width=420, help="The newest first.")
-    return read_run(stamp(workspace, "scores", "gains", "slices", "units", "predictions", "model_uncertainty"), run)
+    tables = ("scores", "gains", "slices", "units", "predictions", "passes", "model_uncertainty")
+    return read_run(stamp(workspace, *tables), run)
 
 
 workspace = current()

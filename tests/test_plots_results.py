@@ -114,6 +114,15 @@ def test_uncertainty_of_right_and_wrong_answers() -> None:
     assert "mean over 3 seeds" in title(figure)
 
 
+def test_what_the_mean_is_taken_over_can_be_said() -> None:
+    figure = plots.uncertainty_histograms({"real": histogram("entropy", 0.25)}, "b", "", "20 passes with dropout")
+    assert "mean over 20 passes with dropout; share" in title(figure)
+    table = pd.DataFrame({"coverage": [1.0], "risk": [0.1], "low": [0.0], "high": [0.2], "n": [4], "patients": [2]})
+    figure = plots.risk_coverage({"real": table}, "b", members="20 passes with dropout")
+    assert "of the mean over 20 passes with dropout, answer" in title(figure)
+    assert "of the mean over seeds, answer" in title(plots.risk_coverage({"real": table}, "b"))
+
+
 def test_one_seed_has_no_mutual_information() -> None:
     nothing = histogram("mutual information", np.nan, members=1)
     figure = plots.uncertainty_histograms({"real": nothing}, "b")

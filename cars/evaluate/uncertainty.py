@@ -200,3 +200,10 @@ def dropout_cases(view: curves.Tested, backbone: str, arm: str, calibrated: bool
             )
         )  # fmt: skip
     return pd.concat(tables, ignore_index=True)
+
+
+def drawn(cases: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(histograms of both measures, risk-coverage curves by both), of cases of either source."""
+    bars = [curves.uncertainty_histogram(cases, measure) for measure in curves.MEASURES]
+    lines = [curves.risk_coverage(cases, measure).assign(measure=measure) for measure in curves.MEASURES]
+    return pd.concat(bars, ignore_index=True), pd.concat(lines, ignore_index=True)

@@ -161,12 +161,13 @@ def precision_recall(curves: Mapping[str, pd.DataFrame], finding: str, backbone:
 
 
 def risk_coverage(
-    curves: Mapping[str, pd.DataFrame], backbone: str, source: str = "", by: str = "entropy"
+    curves: Mapping[str, pd.DataFrame], backbone: str, source: str = "", by: str = "entropy", members: str = "seeds"
 ) -> go.Figure:
     """Error rate among the cases that are answered when the least certain are left out, one line an arm with a band.
 
     Args:
-        curves: arm → as `evaluate.risk_coverage` gives it. by: what certainty is measured by.
+        curves: arm → as `evaluate.risk_coverage` gives it. by: what certainty is measured by. members: what the mean
+            prediction is taken over.
     """
     figure = go.Figure()
     missing = []
@@ -180,8 +181,8 @@ def risk_coverage(
     words = f" Undefined for {', '.join(map(safe, missing))}." if missing else ""
     figure = finish(
         figure, "Risk and coverage: what is gained by leaving out uncertain cases",
-        f"{safe(backbone)}; by {by} of the mean over seeds, answer at 0.5; 95% bands by patients; {cases:,} cases of "
-        f"{patients:,} patients{from_source(source)}.{words}", 420,
+        f"{safe(backbone)}; by {by} of the mean over {members}, answer at 0.5; 95% bands by patients; {cases:,} cases "
+        f"of {patients:,} patients{from_source(source)}.{words}", 420,
     )  # fmt: skip
     figure.update_xaxes(title="share of cases that are answered", ticksuffix="%", range=[0, 101])
     figure.update_yaxes(title="of these answers wrong", ticksuffix="%", rangemode="tozero")
@@ -220,14 +221,18 @@ def _legend_below(figure: go.Figure) -> go.Figure:
     return figure
 
 
-def uncertainty_histograms(tables: Mapping[str, pd.DataFrame], backbone: str, source: str = "") -> go.Figure:
+def uncertainty_histograms(
+    tables: Mapping[str, pd.DataFrame], backbone: str, source: str = "", over: str = ""
+) -> go.Figure:
     """How uncertain right and wrong answers are: one row of panels an arm, one column a measure.
 
     Args:
-        tables: arm → rows of `evaluate.uncertainty_histogram`, both measures one under the other.
+        tables: arm → rows of `evaluate.uncertainty_histogram`, both measures one under the other. over: what the mean
+            prediction is taken over; by default so many seeds as the tables have members.
     """
     measures = list(dict.fromkeys(m for table in tables.values() for m in table["measure"]))
     members = max((int(t["members"].max()) for t in tables.values()), default=0)
+    seeds = f"{members} seed{'s' if members != 1 else ''}"
     titles = [f"{safe(arm)}: {measure}" for arm in tables for measure in measures]
     figure = make_subplots(
         rows=max(len(tables), 1), cols=max(len(measures), 1), subplot_titles=titles or None, horizontal_spacing=0.08,
@@ -260,7 +265,7 @@ def uncertainty_histograms(tables: Mapping[str, pd.DataFrame], backbone: str, so
         note.update(font={"size": 12, "color": INK})
     figure = finish(
         figure, "How uncertain right and wrong answers are",
-        f"{safe(backbone)}; nats; mean over {members} seed{'s' if members != 1 else ''}; share of the answers of that "
+        f"{safe(backbone)}; nats; mean over {over or seeds}; share of the answers of that "
         f"kind with 95% intervals by patients; {cases:,} cases of {patients:,} patients{from_source(source)}.",
         150 + 190 * max(len(tables), 1),
     )  # fmt: skip

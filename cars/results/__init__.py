@@ -4,7 +4,7 @@
 tables, `compose` makes sections of it, and html.py and pdf.py print the same sections.
 """
 
-from . import words
+from . import doubt, words
 from .compose import Section, compose
 from .documents import document_paths, documents
 from .gather import Results, cautions, coverage_table, curve_findings, every_number, gather, source_of
@@ -22,6 +22,7 @@ __all__ = [
     "document",
     "document_paths",
     "documents",
+    "doubt",
     "every_number",
     "gather",
     "outdated",

@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .. import coverage, evaluate, plots
-from . import words
+from . import doubt, words
 from .gather import Results
 
 #: The metrics of the forest, as far as they were scored.
@@ -144,6 +144,12 @@ def _backbone(results: Results, backbone: str) -> Section:
     rows = table[table["measure"] == "entropy"]
     figure = plots.risk_coverage(_by_arm(rows), backbone, source)
     pictures.append(_warned(results, f"{backbone} risk coverage", figure, rows))
+    if results.dropout:
+        bars, lines = own("dropout_uncertainty"), own("dropout_risk_coverage")
+        drawn = doubt.of_backbone(_by_arm(bars), _by_arm(lines), backbone, results.seeds, source)
+        pictures.append(_warned(results, f"{backbone} uncertainty over dropout", drawn[0], bars))
+        rows = lines[lines["measure"] == "entropy"]
+        pictures.append(_warned(results, f"{backbone} risk coverage over dropout", drawn[1], rows))
     slices = own("slices")
     rows = slices[slices["metric"] == "auprc"] if len(slices) else slices
     if len(rows) and rows["value"].notna().any():
@@ -189,15 +195,7 @@ def _scores(results: Results) -> Section:
     tables = [("Mean over findings and seeds; with intervals.", words.score_rows(results.tables["scores"]))]
     uncertain = results.tables["model_uncertainty"]
     if len(uncertain):
-        rows = uncertain[uncertain["finding"] == "macro"] if (uncertain["finding"] == "macro").any() else uncertain
-        printed = pd.DataFrame(
-            [
-                {"Backbone": r["backbone"], "Arm": r["arm"], "Source": r["source"], "Members": str(r["members"]),
-                 "Measure": r["measure"], "Value": words.interval(r), "n": f"{int(r['n']):,}",
-                 "patients": f"{int(r['patients']):,}"}
-                for r in rows.to_dict("records")
-            ]
-        )  # fmt: skip
-        tables.append(("Uncertainty of the models, in nats.", printed))
+        what = "Uncertainty of the models, as trained: entropies in nats, mean over findings."
+        tables.append((what, doubt.rows(uncertain)))
     tables.append(("What each unit learned from.", words.unit_rows(results.tables["units"])))
-    return Section("Scores", tables=tables)
+    return Section("Scores", doubt.sentences(uncertain, results.seeds, results.dropout), tables=tables)

@@ -9,7 +9,8 @@ import pandas as pd
 
 from .. import coverage, evaluate, schema, stages
 from ..errors import CarsError
-from ..evaluate import curves
+from ..evaluate import curves, uncertainty
+from ..evaluate.scores import chosen_run
 from ..generators import baselines
 from ..progress import Progress, silent
 from ..workspace import Workspace
@@ -20,7 +21,7 @@ CURVES = 3
 #: Tables in the order in which the CSV holds them.
 TABLES = (
     "gains", "scores", "slices", "model_uncertainty", "coverage", "units", "reliability", "precision_recall",
-    "uncertainty", "risk_coverage",
+    "uncertainty", "risk_coverage", "dropout_uncertainty", "dropout_risk_coverage",
 )  # fmt: skip
 
 
@@ -31,7 +32,7 @@ class Results:
     source: the data set's name. arms, backbones: in the order of the units. seeds: the fewest of any arm. level: of the
     intervals. tables: by the names of TABLES, empty ones included. sentences: (arm, sentence), one a backbone and arm.
     cautions: what the figures cannot say. origin: settings, hashes and revisions, see origin.py. coverage_note: why the
-    table `coverage` is empty, else "".
+    table `coverage` is empty, else "". dropout: what share of the features training dropped.
     """
 
     run: str
@@ -45,6 +46,7 @@ class Results:
     cautions: list[str]
     origin: dict[str, Any]
     coverage_note: str = ""
+    dropout: float = 0.0
 
 
 def source_of(workspace: Workspace) -> str:
@@ -68,13 +70,15 @@ def gather(workspace: Workspace, run: str | None = None, progress: Progress = si
         "model_uncertainty": evaluate.uncertainty_table(workspace, view.run),
         "units": units.drop(columns=["path"], errors="ignore"),
     }  # fmt: skip
-    drawn: dict[str, list[pd.DataFrame]] = {
-        n: [] for n in ("reliability", "precision_recall", "uncertainty", "risk_coverage")
-    }
+    names = ("reliability", "precision_recall", "uncertainty", "risk_coverage")
+    dropout = chosen_run(workspace, view.run)[1].dropout
+    if dropout:
+        names += ("dropout_uncertainty", "dropout_risk_coverage")
+    drawn: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
     findings = curve_findings(view)
     for done, (backbone, arm) in enumerate(pairs):
         progress(done, len(pairs), f"drawing {backbone}, {arm}")
-        for name, table in _drawn(view, backbone, arm, findings).items():
+        for name, table in _drawn(view, backbone, arm, findings, dropout).items():
             drawn[name].append(table.assign(backbone=backbone, arm=arm))
     tables |= {name: pd.concat(parts, ignore_index=True) for name, parts in drawn.items()}
     note = ""
@@ -92,7 +96,7 @@ def gather(workspace: Workspace, run: str | None = None, progress: Progress = si
         run=view.run, source=source_of(workspace), backbones=list(dict.fromkeys(units["backbone"])), arms=arms,
         seeds=seeds, level=level, tables=tables,
         sentences=said,
-        cautions=cautions(arms, seeds), origin=about, coverage_note=note,
+        cautions=cautions(arms, seeds), origin=about, coverage_note=note, dropout=dropout,
     )  # fmt: skip
 
 
@@ -119,25 +123,26 @@ def curve_findings(view: curves.Tested, most: int = CURVES) -> list[str]:
     return sorted(known, key=lambda f: (-edited.get(f, 0), f == "Support Devices", -positives[f]))[:most]
 
 
-def _drawn(view: curves.Tested, backbone: str, arm: str, findings: list[str]) -> dict[str, pd.DataFrame]:
+def _drawn(
+    view: curves.Tested, backbone: str, arm: str, findings: list[str], dropout: float
+) -> dict[str, pd.DataFrame]:
     """The curves of one backbone and arm. Uncertainty is of calibrated probabilities."""
     sides = [
         curves.reliability_of(view, backbone, arm, after).assign(calibrated=after, finding="all")
         for after in (False, True)
     ]
     of_findings = [curves.precision_recall(view, backbone, arm, f).assign(finding=f) for f in findings]
-    cases = curves.uncertainty(view, backbone, arm, True, None)
-    return {
+    bars, lines = uncertainty.drawn(curves.uncertainty(view, backbone, arm, True, None))
+    found = {
         "reliability": pd.concat(sides, ignore_index=True),
         "precision_recall": pd.concat(of_findings, ignore_index=True) if of_findings else pd.DataFrame(),
-        "uncertainty": pd.concat(
-            [curves.uncertainty_histogram(cases, measure) for measure in curves.MEASURES], ignore_index=True
-        ),
-        "risk_coverage": pd.concat(
-            [curves.risk_coverage(cases, measure).assign(measure=measure) for measure in curves.MEASURES],
-            ignore_index=True,
-        ),
+        "uncertainty": bars,
+        "risk_coverage": lines,
     }
+    if dropout:
+        bars, lines = uncertainty.drawn(uncertainty.dropout_cases(view, backbone, arm, True, None))
+        found |= {"dropout_uncertainty": bars, "dropout_risk_coverage": lines}
+    return found
 
 
 def every_number(results: Results) -> pd.DataFrame:

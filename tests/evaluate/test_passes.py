@@ -253,12 +253,12 @@ def test_without_dropout_there_is_no_such_table(lesions):
 # Its uncertainty --------------------------------------------------------------------------------------------------
 
 
-def with_passes(workspace, members, numbers=None):
+def with_passes(workspace, members, numbers=None, dropout=0.3):
     """A run of one backbone and arm whose units have these passes. members: seed → (M, N, 14) probabilities."""
     add_run(workspace, "r", {("b", "real", seed): m.mean(axis=0) for seed, m in members.items()}, temperature=2.0)
     path = workspace.path / "runs" / "r" / "run.json"
     content = json.loads(path.read_text())
-    write_json(path, {**content, "settings": {**content["settings"], "dropout": 0.3}})
+    write_json(path, {**content, "settings": {**content["settings"], "dropout": dropout}})
     films = workspace.read("films").query("split == 'test'").sort_values("dicom_id", ascending=False)
     for seed, m in members.items():
         frame = films[["dicom_id", "subject_id"]].assign(unit=f"r-b-real-{seed}")

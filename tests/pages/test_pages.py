@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from cars import jobs
+from cars import evaluate, jobs
+from cars.evaluate import passes
 from cars.jobs.store import JobStore
-from cars.workspace import Workspace
+from cars.metrics.entropy import binary_entropy
+from cars.workspace import Workspace, write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("overview", "coverage", "synthesise", "gains", "export", "jobs")
@@ -218,7 +221,7 @@ def test_gains_has_sentences_and_figures(show: Show, full_once: Workspace) -> No
     [
         ("findings", 2, "Precision and recall"),
         ("calibration", 1, "fitted on the validate patients"),
-        ("uncertainty", 2, "disagreement"),
+        ("uncertainty", 2, "no dropout was trained"),
         ("rare", 0, "no slice to look at"),
         ("covered", 1, "baseline generators never count"),
         ("document", 0, "has not been written yet"),
@@ -230,6 +233,28 @@ def test_each_part_of_gains(show: Show, full_once: Workspace, part: str, figures
     assert not app.error
     assert words in text(app)
     assert len(app.get("plotly_chart")) == figures
+
+
+def test_uncertainty_over_passes_stands_beside_that_over_seeds(show: Show, full: Workspace) -> None:
+    row = evaluate.runs(full).iloc[0]
+    path = full.path / "runs" / row["run"] / "run.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {**content, "settings": {**content["settings"], "dropout": 0.3}})
+    rng = np.random.default_rng(0)
+    for _, films in full.read("predictions").query("split == 'test'").groupby("unit"):
+        each = rng.random((3, len(films), 14))
+        of = passes.Passes(each.mean(axis=0), binary_entropy(each).mean(axis=0))
+        passes.write(full, films, 3, {False: of, True: of})
+    app = show(full, "gains", part="uncertainty")
+    assert not app.exception
+    assert not app.error
+    assert len(app.get("plotly_chart")) == 4
+    assert "passes with dropout" in app.get("plotly_chart")[1].proto.spec
+    full.part_path("passes", full.read("units")["unit"].iloc[0]).unlink()
+    app = show(full, "gains", part="uncertainty")
+    assert not app.exception
+    assert "finished units are not retrained" in app.error[0].value
+    assert len(app.get("plotly_chart")) == 2, "what the seeds say is still there"
 
 
 def test_rare_combinations_have_a_figure_and_a_table(show: Show, full: Workspace) -> None:
