@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from cars.config import resolve
 from cars.verbs import VERBS
-from cars.workspace import Workspace
+from cars.workspace import Workspace, write_json
 
 HERE = Path(__file__).resolve().parent / "experiments"
 
@@ -68,6 +68,17 @@ def within_reach(workspace: Workspace, most: int) -> str:
     return ",".join(found["gap_id"].head(most))
 
 
+def planned(workspace: Workspace, wanted: Experiment) -> list[str]:
+    """The ids of both plans. Kept in a file: what gaps lack follows from the edits there are, so a plan that is made
+    again after a stop would be another one."""
+    kept = workspace.path / "experiment-plans.json"
+    if not kept.exists():
+        gaps = within_reach(workspace, wanted.gaps)
+        filled = run(workspace, "plan", gaps=gaps, films=wanted.films)["plan_id"]
+        write_json(kept, [filled, run(workspace, "plan", balanced=wanted.balanced, seed=5)["plan_id"]])
+    return json.loads(kept.read_text(encoding="utf-8"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", choices=list(EXPERIMENTS))
@@ -83,10 +94,7 @@ def main() -> None:
         run(workspace, "train-generator", **plan.generator)
     if wanted.until == "generator":
         return
-    plans = [
-        run(workspace, "plan", gaps=within_reach(workspace, plan.gaps), films=plan.films)["plan_id"],
-        run(workspace, "plan", balanced=plan.balanced, seed=5)["plan_id"],
-    ]
+    plans = planned(workspace, plan)
     for generator in ("cars", "label-prompted"):
         for one in plans:
             run(workspace, "synth", plan=one, generator=generator)
