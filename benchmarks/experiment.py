@@ -29,22 +29,23 @@ HERE = Path(__file__).resolve().parent / "experiments"
 @dataclass(frozen=True)
 class Experiment:
     """ingest, generator: the settings of the verbs `ingest` and `train-generator` (None: the packaged editor).
-    gaps: so many gaps are filled, the highest-ranking within reach of the films. films: most films planned for them.
-    balanced: insertions and deletions of each finding planned beside them."""
+    plans: what is planned and made in turn: "gaps" (so many of them, the highest-ranking within reach of the films, with
+    at most so many films) or "balanced" (so many insertions and deletions of each finding)."""
 
     ingest: dict[str, Any]
     generator: dict[str, Any] | None
+    plans: tuple[str, ...]
     gaps: int
     films: int
     balanced: int
 
 
 EXPERIMENTS = {
-    "phantom": Experiment({"adapter": "phantom", "source": "n=3600,seed=11,size=256"}, None, 24, 480, 30),
+    "phantom": Experiment({"adapter": "phantom", "source": "n=3600,seed=11,size=256"}, None, ("gaps", "balanced", "gaps"), 24, 480, 30),
     "open-cxr": Experiment(
         {"adapter": "mimic-cxr-jpg"},
         {"judge_arch": "efficientnet_lite0", "judge_minutes": 6.0, "steps": 2000, "batch": 16},
-        24, 160, 16,
+        ("gaps", "balanced"), 24, 160, 16,
     ),
 }  # fmt: skip
 
@@ -68,15 +69,23 @@ def within_reach(workspace: Workspace, most: int) -> str:
     return ",".join(found["gap_id"].head(most))
 
 
-def planned(workspace: Workspace, wanted: Experiment) -> list[str]:
-    """The ids of both plans. Kept in a file: what gaps lack follows from the edits there are, so a plan that is made
-    again after a stop would be another one."""
+def edited(workspace: Workspace, wanted: Experiment) -> list[str]:
+    """Plan and make the edits, one plan after the other; returns the plans' ids.
+
+    What a gap lacks follows from the edits there are, so the same plan made twice is two plans: the second goes on
+    filling where the first failed. The ids are kept, so that a run that goes on after a stop plans nothing anew.
+    """
     kept = workspace.path / "experiment-plans.json"
-    if not kept.exists():
-        gaps = within_reach(workspace, wanted.gaps)
-        filled = run(workspace, "plan", gaps=gaps, films=wanted.films)["plan_id"]
-        write_json(kept, [filled, run(workspace, "plan", balanced=wanted.balanced, seed=5)["plan_id"]])
-    return json.loads(kept.read_text(encoding="utf-8"))
+    plans: list[str] = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+    for n, kind in enumerate(wanted.plans):
+        if n == len(plans):
+            flags = {"gaps": within_reach(workspace, wanted.gaps), "films": wanted.films}
+            if kind == "balanced":
+                flags = {"balanced": wanted.balanced, "seed": 5}
+            plans.append(run(workspace, "plan", **flags)["plan_id"])
+            write_json(kept, plans)
+        run(workspace, "synth", plan=plans[n])
+    return plans
 
 
 def main() -> None:
@@ -94,10 +103,8 @@ def main() -> None:
         run(workspace, "train-generator", **plan.generator)
     if wanted.until == "generator":
         return
-    plans = planned(workspace, plan)
-    for generator in ("cars", "label-prompted"):
-        for one in plans:
-            run(workspace, "synth", plan=one, generator=generator)
+    for one in edited(workspace, plan):
+        run(workspace, "synth", plan=one, generator="label-prompted")
     run(workspace, "embed")
     run(workspace, "space")
     if wanted.until == "synth":
