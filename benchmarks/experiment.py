@@ -29,8 +29,8 @@ HERE = Path(__file__).resolve().parent / "experiments"
 @dataclass(frozen=True)
 class Experiment:
     """ingest, generator: the settings of the verbs `ingest` and `train-generator` (None: the packaged editor).
-    plans: what is planned and made in turn: "gaps" (so many of them, the highest-ranking within reach of the films, with
-    at most so many films) or "balanced" (so many insertions and deletions of each finding)."""
+    plans: what is planned and made in turn: "gaps" (so many of them, the highest-ranking within reach of the films,
+    with at most so many films) or "balanced" (so many insertions and deletions of each finding)."""
 
     ingest: dict[str, Any]
     generator: dict[str, Any] | None
@@ -41,7 +41,9 @@ class Experiment:
 
 
 EXPERIMENTS = {
-    "phantom": Experiment({"adapter": "phantom", "source": "n=3600,seed=11,size=256"}, None, ("gaps", "balanced", "gaps"), 24, 480, 30),
+    "phantom": Experiment(
+        {"adapter": "phantom", "source": "n=3600,seed=11,size=256"}, None, ("gaps", "balanced", "gaps"), 24, 480, 30,
+    ),
     "open-cxr": Experiment(
         {"adapter": "mimic-cxr-jpg"},
         {"judge_arch": "efficientnet_lite0", "judge_minutes": 6.0, "steps": 2000, "batch": 16},
