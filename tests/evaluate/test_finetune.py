@@ -20,6 +20,7 @@ from cars.evaluate import FinetuneSettings, finetune
 from cars.evaluate.feed import batch_rows
 from cars.evaluate.settings import ARMS
 from cars.evaluate.training import augment, better, masked_bce, rate
+from cars.imaging import save_png
 from cars.provenance import file_digest
 from cars.torchbox import torch
 
@@ -127,6 +128,31 @@ def test_shuffled_test_labels_change_no_training_artefact(lesions):
     assert artefacts(other) == before
     ours, theirs = (w.read("units").drop(columns="films_per_second") for w in (lesions, other))
     pd.testing.assert_frame_equal(ours, theirs)
+
+
+def test_other_pixels_of_the_test_films_change_their_predictions_alone(lesions):
+    """The test films are noise: the same units, files, thresholds and validate predictions to the last byte."""
+    plan = settings(backbones="toy", ema=0.9, patience=1, dropout=0.3, passes=2, threads=1)
+    finetune(lesions, plan)
+    other = make_workspace(lesions.path.parent / "other")
+    rng = np.random.default_rng(1)
+    for path in other.read("films").query("split == 'test'")["path"]:
+        save_png(path, rng.integers(0, 256, (48, 48)).astype(np.uint8))
+    finetune(other, plan)
+    ours, theirs = ({k: v for k, v in artefacts(w).items() if k.startswith("runs/")} for w in (lesions, other))
+    assert ours == theirs
+    assert len(ours) == 2 * 5
+    ours, theirs = (w.read("units").drop(columns="films_per_second") for w in (lesions, other))
+    pd.testing.assert_frame_equal(ours, theirs)
+    assert ours["temperature"].notna().all()
+    order = ["unit", "dicom_id"]
+    ours, theirs = (w.read("predictions").sort_values(order, ignore_index=True) for w in (lesions, other))
+    validate = ours["split"] == "validate"
+    pd.testing.assert_frame_equal(ours[validate], theirs[validate], check_exact=True)
+    prob = [c for c in ours if c.startswith("prob_")]
+    assert (ours.loc[~validate, prob] != theirs.loc[~validate, prob]).all(axis=None)
+    ours, theirs = (w.read("passes").sort_values(order, ignore_index=True) for w in (lesions, other))
+    assert (ours.filter(like="mean_") != theirs.filter(like="mean_")).all(axis=None)
 
 
 def test_shuffled_train_labels_do_change_it(lesions):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import tomllib
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -21,6 +25,8 @@ from cars.evaluate.feed import ahead
 from cars.evaluate.grid import Grid, grid_of, in_words, seconds_left
 from cars.evaluate.thresholds import choose
 from cars.evaluate.unit import device_of, process_number
+
+from .conftest import make_workspace
 
 FAST = dict(
     backbones="toy", arms="real-equal-steps,real+cars", seeds=1, size=32, steps=4, check_every=2, batch=8, threads=1,
@@ -41,6 +47,45 @@ def test_two_workers_make_what_one_makes(lesions):
         path.unlink()
     assert finetune(lesions, FinetuneSettings(**plan))["trained"] == 2
     pd.testing.assert_frame_equal(lesions.read("units").drop(columns="films_per_second"), two)
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from cars.evaluate import FinetuneSettings, finetune, training
+from cars.workspace import Workspace
+saved = training.Trainer._save
+def save(self):  # spawned workers import this file, so it is theirs too
+    saved(self)
+    if self.state["step"] == 2 and list(Path({path!r}).glob("runs/*/*/result.json")):
+        os.kill(os.getpid(), signal.SIGKILL)
+training.Trainer._save = save
+if __name__ == "__main__":
+    finetune(Workspace.open({path!r}), FinetuneSettings(**{plan!r}))
+"""
+
+
+def test_a_worker_killed_inside_a_unit_costs_nothing_but_time(lesions, tmp_path):
+    """SIGKILL of one of two workers, after its unit's first checkpoint: run again, all is as in an unbroken run."""
+    plan = FAST | {"dropout": 0.3, "passes": 2, "ema": 0.8, "seeds": 2}
+    finetune(lesions, FinetuneSettings(**plan))
+    killed = make_workspace(tmp_path / "killed")
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED.format(path=str(killed.path), plan={**plan, "workers": 2}))
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, script], cwd=root, env=environment, capture_output=True, text=True)
+    assert "A worker process ended before its shard was done" in done.stderr
+    assert list(killed.path.glob("runs/*/*/checkpoint.pt")), "it was killed inside a unit"
+    assert 1 <= len(list(killed.path.glob("runs/*/*/result.json"))) < 4
+    assert finetune(killed, FinetuneSettings(**plan))["trained"] >= 1
+    ours, theirs = (
+        {p.relative_to(w.path): p.read_bytes() for files in ("runs/*/*/*", "tables/p*/0/*") for p in w.path.glob(files)
+         if p.parent.name != "progress"}
+        for w in (lesions, killed)
+    )  # fmt: skip
+    assert len(ours) == 4 * (5 + 2), "five files a unit, its predictions and its passes"
+    assert ours == theirs
 
 
 def test_one_config_file_and_one_folder(lesions):
