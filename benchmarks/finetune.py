@@ -5,12 +5,14 @@ ours        cars.evaluate's trainer with all that it does: films read from the w
 reference   the shortest loop that trains the same network: batches that lie in memory already, as uint8 on the device,
             normalised, timm's model, binary cross-entropy, AdamW as PyTorch has it; no reading, no augmentation
 
-Both take turns, round by round, and the best round of each counts, so that other work on the machine hurts both alike.
-On a CPU the seconds are processor seconds (of all threads, the reading one included); on a GPU they are by the clock.
-`reading` is how many films per second the cache alone delivers: far above training, data loading is no bottleneck.
+Both take turns, round by round, the first of a round last in the next, so that other work on the machine hurts both
+alike. Speeds are those of the best round; the ratio is the median of the rounds' own ratios, with the lowest and the
+highest. On a CPU the seconds are processor seconds (of all threads, the reading one included); on a GPU they are by the
+clock. `reading` is how many films per second the cache alone delivers: far above training, data loading is no
+bottleneck.
 
-    python benchmarks/finetune.py [--json] [--backbones densenet_mini,efficientnet_lite0] [--size 64] [--batch 32]
-        [--steps 6] [--rounds 3] [--threads 1] [--device auto] [--compile]
+    python benchmarks/finetune.py [--json] [--backbones small] [--size 64] [--batch 32] [--steps 6] [--rounds 3]
+        [--threads 1] [--device auto] [--compile]
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from cars import torchbox
 from cars.backbones import BACKBONES
 from cars.evaluate.arms import Cases, Phase
-from cars.evaluate.settings import FinetuneSettings
+from cars.evaluate.settings import BACKBONE_GROUPS, FinetuneSettings
 from cars.evaluate.training import Trainer, predict
 from cars.filmcache import FilmCache, film_cache
 from cars.imaging import save_png
@@ -141,6 +145,13 @@ def bare_evaluation(name: str, held: Any, args: argparse.Namespace) -> float:
         return FILMS / (seconds(args.device) - began)
 
 
+def in_turn(pair: Sequence[Callable[[], float]], number: int) -> list[float]:
+    """What both give; the second one first in every other round."""
+    order = (0, 1) if number % 2 == 0 else (1, 0)
+    found = {which: pair[which]() for which in order}
+    return [found[0], found[1]]
+
+
 def reading(cache: FilmCache, cases: Cases, args: argparse.Namespace) -> float:
     ids, began = cases.ids, time.perf_counter()
     for start in range(0, FILMS, args.batch):
@@ -152,7 +163,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--backbones", default="densenet_mini,resnet_mini,efficientnet_lite0,vit_mini")
+    parser.add_argument("--backbones", default="small")
     parser.add_argument("--device", default="auto")
     for name, value in (("size", 64), ("batch", 32), ("steps", 6), ("rounds", 3), ("threads", 1)):
         parser.add_argument(f"--{name}", type=int, default=value)
@@ -165,27 +176,32 @@ def main() -> None:
         cache, cases = films(Path(folder) / "ws", args.size)
         held = torch.from_numpy(cache.images(cases.ids)).to(args.device)
         y = torch.from_numpy(cases.y).to(args.device)
-        for name in args.backbones.split(","):
-            best: dict[str, list[float]] = {"training": [0.0, 0.0], "evaluation": [0.0, 0.0]}
-            for _ in range(args.rounds):
-                pairs = {
-                    "training": (ours_training(name, cache, cases, args), bare_training(name, held, y, args)),
-                    "evaluation": (ours_evaluation(name, cache, cases, args), bare_evaluation(name, held, args)),
-                }
-                for what, pair in pairs.items():
-                    best[what] = [max(old, new) for old, new in zip(best[what], pair)]
-            for what, (ours, bare) in best.items():
-                rows.append([f"{name}, {what}", ours, bare, ours / bare, "films/s"])
+        for name in (n for part in args.backbones.split(",") for n in BACKBONE_GROUPS.get(part, (part,))):
+            pairs = {
+                "training": (
+                    partial(ours_training, name, cache, cases, args), partial(bare_training, name, held, y, args)
+                ),
+                "evaluation": (
+                    partial(ours_evaluation, name, cache, cases, args), partial(bare_evaluation, name, held, args)
+                ),
+            }  # fmt: skip
+            for what, pair in pairs.items():
+                speeds = np.array([in_turn(pair, number) for number in range(args.rounds)])
+                ratios = speeds[:, 0] / speeds[:, 1]
+                ours, bare = speeds.max(axis=0).tolist()
+                spread = [float(f(ratios)) for f in (np.median, np.min, np.max)]
+                rows.append([f"{name}, {what}", ours, bare, *spread, "films/s"])
         speed = max(reading(cache, cases, args) for _ in range(3))
-        rows.append(["reading from the cache", speed, None, None, "films/s"])
+        rows.append(["reading from the cache", speed, None, None, None, None, "films/s"])
     if args.json:
-        named = [dict(zip(("what", "ours", "reference", "ratio", "unit"), row)) for row in rows]
+        named = [dict(zip(("what", "ours", "reference", "ratio", "low", "high", "unit"), row)) for row in rows]
         print(json.dumps({"name": "finetune", "rows": named}))
         return
-    print(f"{args.device}, {args.size} px, batch {args.batch}, best of {args.rounds} rounds of {args.steps} steps")
-    print(f"{'':<36} {'ours':>9} {'bare':>9} {'ratio':>6}")
-    for what, ours, bare, ratio, unit in rows:
-        print(f"{what:<36} {ours:>9,.0f} {bare or float('nan'):>9,.0f} {ratio or float('nan'):>6.2f} {unit}")
+    print(f"{args.device}, {args.size} px, batch {args.batch}, {args.rounds} rounds of {args.steps} steps")
+    print(f"{'':<36} {'ours':>9} {'bare':>9} {'ratio':>6} {'from':>6} {'to':>6}")
+    for what, ours, *rest, unit in rows:
+        bare, *ratios = (float("nan") if v is None else v for v in rest)
+        print(f"{what:<36} {ours:>9,.0f} {bare:>9,.0f} {' '.join(f'{r:>6.2f}' for r in ratios)} {unit}")
 
 
 if __name__ == "__main__":
