@@ -68,9 +68,9 @@ def cautions(run: Run) -> None:
         st.warning("  \n".join(plain(text) for text in run.cautions))
 
 
-def shown(run: Run, drawn: go.Figure, name: str, table: Any, key: str, **options: Any) -> None:
-    """A figure of a run with its downloads and what it cannot say."""
-    figure(plots.caution(drawn, run.cautions), name, table, key, source=run.source, **options)
+def shown(run: Run, drawn: go.Figure, name: str, table: Any, key: str, letters: int = 110, **options: Any) -> None:
+    """A figure of a run with its downloads and what it cannot say. letters: of a line under its title."""
+    figure(plots.caution(drawn, run.cautions, letters), name, table, key, source=run.source, **options)
 
 
 def metrics_of(table: pd.DataFrame) -> list[str]:

@@ -14,6 +14,8 @@ from pages import _state
 from pages._common import reported
 from pages._gains_run import Run, backbone_choice, finding_choice, shown
 
+#: Letters of a line under the title of a figure that has half of the page, or all of it.
+NARROW, WIDE = 66, 110
 #: (histograms of both measures, risk-coverage curves by both) after temperature scaling
 Tables = tuple[pd.DataFrame, pd.DataFrame]
 
@@ -48,14 +50,16 @@ def show_uncertainty(workspace: Workspace, run: Run) -> None:
             passes = {arm: over_passes(run.key, run.name, backbone, arm, one) for arm in arms}
     st.markdown("\n".join(f"- {sentence}" for sentence in doubt.sentences(run.uncertain, seeds, dropout)))
     left, right = st.columns(2) if passes else (st.container(), None)
+    letters = NARROW if passes else WIDE
     with left:
-        shown(run, plots.uncertainty_histograms(bars, backbone, run.source), "Uncertainty", table, "uncertainty")
+        drawing = plots.uncertainty_histograms(bars, backbone, run.source)
+        shown(run, drawing, "Uncertainty", table, "uncertainty", letters)
     if right is not None:
         bars = {arm: table for arm, (table, _) in passes.items()}
         members = doubt.over(bars.values(), seeds)
         figure = plots.uncertainty_histograms(bars, backbone, run.source, members)
         with right:
-            shown(run, figure, "Uncertainty over dropout", joined(bars), "uncertainty-dropout")
+            shown(run, figure, "Uncertainty over dropout", joined(bars), "uncertainty-dropout", letters)
     st.caption(
         "Entropy: how undecided the mean prediction is. Mutual information: how much of that is disagreement, of the "
         "seeds (two are needed) or of the passes. An answer is right when the probability is on the label's side of "
@@ -69,12 +73,16 @@ def show_uncertainty(workspace: Workspace, run: Run) -> None:
         if table["risk"].isna().all():
             st.info("One training seed has nothing to disagree with, so this is undefined. Train 2 seeds or more.")
         else:
-            shown(run, plots.risk_coverage(lines, backbone, run.source, by), "Risk and coverage", table, "risk")
+            drawing = plots.risk_coverage(lines, backbone, run.source, by)
+            if passes:
+                drawing.update_layout(title_text="<b>Risk and coverage</b>")  # the whole title is wider than half a page
+            shown(run, drawing, "Risk and coverage", table, "risk", letters)
     if right is not None:
         lines = {arm: table[table["measure"] == by] for arm, (_, table) in passes.items()}
         figure = plots.risk_coverage(lines, backbone, run.source, by, members)
+        figure.update_layout(title_text="<b>Risk and coverage</b>")
         with right:
-            shown(run, figure, "Risk and coverage over dropout", joined(lines), "risk-dropout")
+            shown(run, figure, "Risk and coverage over dropout", joined(lines), "risk-dropout", letters)
     numbers = doubt.rows(run.uncertain, finding)
     if len(numbers):
         st.caption("Both sources in numbers, as trained; entropies in nats, with 95% intervals by patients.")
