@@ -74,8 +74,8 @@ def show_uncertainty(workspace: Workspace, run: Run) -> None:
             st.info("One training seed has nothing to disagree with, so this is undefined. Train 2 seeds or more.")
         else:
             drawing = plots.risk_coverage(lines, backbone, run.source, by)
-            if passes:
-                drawing.update_layout(title_text="<b>Risk and coverage</b>")  # the whole title is wider than half a page
+            if passes:  # the whole title is wider than half a page
+                drawing.update_layout(title_text="<b>Risk and coverage</b>")
             shown(run, drawing, "Risk and coverage", table, "risk", letters)
     if right is not None:
         lines = {arm: table[table["measure"] == by] for arm, (_, table) in passes.items()}
