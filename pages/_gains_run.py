@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from cars import evaluate, plots, results, schema
+from cars.evaluate import curves
 from cars.metrics import METRICS
 from cars.workspace import Workspace
 from pages import _state
@@ -51,15 +52,41 @@ def run_words(known: pd.DataFrame) -> dict[str, str]:
 @st.cache_data(max_entries=4, show_spinner="Reading the scores")
 def read_run(key: tuple[str, ...], name: str) -> Run:
     workspace = Workspace(key[0])
-    units = evaluate.units_of(workspace, name)
+    units = in_order(evaluate.units_of(workspace, name))
     arms = list(dict.fromkeys(units["arm"]))
     seeds = int(units.groupby(["backbone", "arm"])["seed"].nunique().min())
     return Run(
         key, name, source_name(workspace), list(dict.fromkeys(units["backbone"])), arms,
-        evaluate.score_table(workspace, name), evaluate.gain_table(workspace, name),
-        evaluate.slice_table(workspace, name), evaluate.uncertainty_table(workspace, name), units,
+        in_order(evaluate.score_table(workspace, name)), in_order(evaluate.gain_table(workspace, name)),
+        in_order(evaluate.slice_table(workspace, name)), in_order(evaluate.uncertainty_table(workspace, name)), units,
         results.cautions(arms, seeds),
     )  # fmt: skip
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the arms in the order of the experiment, by backbone; else as they were."""
+    if not len(table) or "arm" not in table:
+        return table
+    place = {arm: n for n, arm in enumerate(evaluate.ARMS)}
+    return table.sort_values(
+        ["backbone", "arm"], key=lambda c: c.map(lambda arm: place.get(arm, len(place))) if c.name == "arm" else c,
+        kind="stable", ignore_index=True,
+    )  # fmt: skip
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the predictions")
+def opened(key: tuple[str, ...], run: str) -> curves.Tested:
+    """A run's test films and units, read once for all that is drawn of them; nobody may change it."""
+    return curves.open_run(Workspace(key[0]), run)
+
+
+def arms_choice(run: Run, backbone: str) -> list[str]:
+    """The arms of a backbone that a figure draws: the reference and those with edits, unless others are chosen."""
+    arms = list(dict.fromkeys(run.units.loc[run.units["backbone"] == backbone, "arm"]))
+    main = [evaluate.reference(arms), *evaluate.TREATED]
+    start = [arm for arm in arms if arm in main]
+    chosen = st.multiselect("Arms", arms, start, key=f"arms-{run.name}-{backbone}")
+    return [arm for arm in arms if arm in chosen]
 
 
 def cautions(run: Run) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from cars import evaluate
+from cars.errors import CarsError
 from cars.workspace import Workspace
 from pages import _state
-from pages._common import current, empty, reported, stamp, watch
+from pages._common import current, empty, reported, show_error, stamp, submit, watch
 from pages._gains_calibration import show_calibration
 from pages._gains_coverage import show_coverage
 from pages._gains_findings import show_findings
@@ -29,17 +30,26 @@ SECTIONS = {
     "covered": ("Coverage", None),
     "document": ("Report", show_report),
 }
+#: What a run is read from.
+TABLES = ("scores", "gains", "slices", "units", "predictions", "passes", "model_uncertainty")
 
 
-def chosen_run(workspace: Workspace) -> Run:
-    """The run to show; the newest unless another is chosen."""
-    known = evaluate.runs(workspace)
-    run = known["run"].iloc[0]
-    if len(known) > 1:
-        words = run_words(known)
-        run = _state.selectbox("Run", list(words), "run", words=words.__getitem__, width=420, help="The newest first.")
-    tables = ("scores", "gains", "slices", "units", "predictions", "passes", "model_uncertainty")
-    return read_run(stamp(workspace, *tables), run)
+def chosen_run(workspace: Workspace, busy: bool) -> Run | None:
+    """The run to show: the newest that was scored, unless another is chosen. None after saying why there is none."""
+    words = run_words(evaluate.runs(workspace))
+    scored = [run for run in words if workspace.has_part("scores", run)]
+    run = (scored or list(words))[0]
+    if len(words) > 1:
+        help = "The newest first."
+        run = _state.selectbox("Run", list(words), "run", run, 420, words=words.__getitem__, help=help)
+    try:
+        return read_run(stamp(workspace, *TABLES), run)
+    except CarsError as error:
+        show_error(error)
+        if not busy and st.button("Score this run"):
+            submit(workspace, "report", {"run": run})
+            st.rerun()
+    return None
 
 
 workspace = current()
@@ -48,7 +58,7 @@ if not workspace.has("films"):
     empty("There are no films in this workspace yet.", "overview", "Read a data set on the page Overview")
 else:
     st.write("Whether the added films helped: the same backbones with and without them, on untouched test patients.")
-    watch(workspace, "finetune", "report", "space")
+    busy = watch(workspace, "finetune", "report", "space")
     _state.place_for_notices()
     scored = workspace.has("scores")
     show_grid(workspace)
@@ -67,7 +77,8 @@ else:
             if draw is None:
                 show_coverage(workspace)
             else:
-                run = chosen_run(workspace)
-                if section != "document":
-                    cautions(run)
-                draw(workspace, run)
+                run = chosen_run(workspace, busy)
+                if run is not None:
+                    if section != "document":
+                        cautions(run)
+                    draw(workspace, run)

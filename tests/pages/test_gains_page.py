@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -189,3 +190,49 @@ def test_a_stopped_grid_says_what_is_kept_and_goes_on(show: Show, full: Workspac
 def test_a_finished_grid_is_not_in_the_way(show: Show, full_once: Workspace) -> None:
     app = show(full_once)
     assert not [e for e in app.expander if "not finished" in e.label]
+
+
+# Runs and arms --------------------------------------------------------------------------------------------------------
+
+
+def test_arms_come_in_the_order_of_the_experiment() -> None:
+    from pages._gains_run import in_order
+
+    table = pd.DataFrame({"backbone": list("bbaaaa"), "arm": ["real+cars", "real", "odd", "real+cars", "real", "real"]})
+    found = in_order(table.assign(row=range(6)))
+    assert found["row"].tolist() == [4, 5, 3, 2, 1, 0], "by backbone, an unknown arm last, else as they were"
+    assert in_order(pd.DataFrame()).empty
+
+
+def test_the_newest_scored_run_is_shown_and_another_can_be_scored(show: Show, full: Workspace) -> None:
+    run = evaluate.runs(full)["run"].iloc[0]
+    folder = full.folder("runs", "newer")
+    about = json.loads((full.path / "runs" / run / "run.json").read_text())
+    about["settings"]["name"] = "second"
+    (folder / "run.json").write_text(json.dumps(about | {"completed": about["completed"] + 60}))
+    units = full.read("units").assign(run="newer")
+    full.write_part("units", "newer", units)
+    app = show(full)
+    assert app.selectbox(key="run").value == run
+    assert app.selectbox(key="run").options[0].startswith("second · 20")
+    assert not app.error
+    app.selectbox(key="run").set_value("newer").run()
+    assert "has not been scored" in app.error[0].value
+    press(app, "Score this run")
+    job = job_of(full, "report")
+    assert job.settings == {"run": "newer"}
+
+
+def test_calibration_draws_the_reference_and_the_arms_with_edits(
+    link: Callable[..., AppTest], full: Workspace
+) -> None:
+    app = link(full, "gains", part="Calibration")
+    assert not app.exception
+    (arms,) = [m for m in app.multiselect if m.label == "Arms" and m.key != "arms"]
+    assert arms.value == ["real", "real+cars"]
+    assert len(app.get("plotly_chart")) == 1
+    table = next(e for e in app.dataframe if "seed 0" in e.value.columns).value
+    assert list(table.index) == ["real", "real+cars"]
+    arms.set_value([]).run()
+    assert "Choose at least one arm" in text(app)
+    assert not app.get("plotly_chart")
