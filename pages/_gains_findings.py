@@ -10,18 +10,27 @@ from cars.evaluate import curves
 from cars.workspace import Workspace
 from pages import _state
 from pages._common import plain
-from pages._gains_run import Run, backbone_choice, calibrated_choice, metric_choice, metrics_of, shown
+from pages._gains_run import (
+    Run,
+    arms_choice,
+    backbone_choice,
+    calibrated_choice,
+    metric_choice,
+    metrics_of,
+    opened,
+    shown,
+)
 
 
 @st.cache_data(max_entries=32, show_spinner="Drawing the curves")
 def precision_recall(key: tuple[str, ...], run: str, backbone: str, arm: str, finding: str) -> pd.DataFrame:
-    return curves.precision_recall(curves.open_run(Workspace(key[0]), run), backbone, arm, finding)
+    return curves.precision_recall(opened(key, run), backbone, arm, finding)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def curve_findings(key: tuple[str, ...], run: str) -> list[str]:
     """Findings that have a curve, those to be drawn first first."""
-    return results.curve_findings(curves.open_run(Workspace(key[0]), run), most=14)
+    return results.curve_findings(opened(key, run), most=14)
 
 
 def show_findings(workspace: Workspace, run: Run) -> None:
@@ -45,8 +54,12 @@ def show_findings(workspace: Workspace, run: Run) -> None:
     if not known:
         st.info("No finding has a positive test film that every unit learned: no curve is defined.")
         return
-    finding = _state.selectbox("Finding", known, "curve", width=260)
-    arms = list(dict.fromkeys(run.units[run.units["backbone"] == backbone]["arm"]))
+    with st.container(horizontal=True):
+        finding = _state.selectbox("Finding", known, "curve", width=260)
+        arms = arms_choice(run, backbone)
+    if not arms:
+        st.info("Choose at least one arm.")
+        return
     found = {arm: precision_recall(run.key, run.name, backbone, arm, finding) for arm in arms}
     undefined = [arm for arm, table in found.items() if table["precision"].isna().all()]
     if len(undefined) == len(arms):

@@ -12,7 +12,7 @@ from cars.results import doubt
 from cars.workspace import Workspace
 from pages import _state
 from pages._common import reported
-from pages._gains_run import Run, backbone_choice, finding_choice, shown
+from pages._gains_run import Run, arms_choice, backbone_choice, finding_choice, opened, shown
 
 #: Letters of a line under the title of a figure that has half of the page, or all of it.
 NARROW, WIDE = 66, 110
@@ -22,12 +22,12 @@ Tables = tuple[pd.DataFrame, pd.DataFrame]
 
 @st.cache_data(max_entries=64, show_spinner="Measuring uncertainty")
 def over_seeds(key: tuple[str, ...], run: str, backbone: str, arm: str, finding: str | None) -> Tables:
-    return drawn(curves.uncertainty(curves.open_run(Workspace(key[0]), run), backbone, arm, True, finding))
+    return drawn(curves.uncertainty(opened(key, run), backbone, arm, True, finding))
 
 
 @st.cache_data(max_entries=64, show_spinner="Measuring uncertainty over passes")
 def over_passes(key: tuple[str, ...], run: str, backbone: str, arm: str, finding: str | None) -> Tables:
-    return drawn(dropout_cases(curves.open_run(Workspace(key[0]), run), backbone, arm, True, finding))
+    return drawn(dropout_cases(opened(key, run), backbone, arm, True, finding))
 
 
 def show_uncertainty(workspace: Workspace, run: Run) -> None:
@@ -36,7 +36,11 @@ def show_uncertainty(workspace: Workspace, run: Run) -> None:
         finding = finding_choice(run, "all findings")
     one = None if finding == "macro" else finding
     own = run.units[run.units["backbone"] == backbone]
-    arms, seeds = list(dict.fromkeys(own["arm"])), int(own.groupby("arm")["seed"].nunique().min())
+    seeds = int(own.groupby("arm")["seed"].nunique().min())
+    arms = arms_choice(run, backbone)
+    if not arms:
+        st.info("Choose at least one arm.")
+        return
     dropout = doubt.rate(workspace, run.name)
     found = {arm: over_seeds(run.key, run.name, backbone, arm, one) for arm in arms}
     bars = {arm: table for arm, (table, _) in found.items()}

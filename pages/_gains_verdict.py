@@ -14,7 +14,7 @@ from pages._gains_run import FIRST, Run, calibrated_choice, finding_choice, labe
 #: More sentences than this are folded away under their summary.
 MANY = 6
 #: With more rows than this a forest starts with one metric and the arms with edits.
-MANY_ROWS = 18
+MANY_ROWS = 12
 
 
 def show_verdict(workspace: Workspace, run: Run) -> None:

@@ -86,7 +86,8 @@ def _arm_heat(
             ]
         )
         hover.append([_cell(one, arm, found[arm]) if arm in found else "not trained" for arm in arms])
-    reach = float(np.nanmax(np.abs(np.array(z, dtype=float)), initial=0.0)) or 0.01
+    # no cell is so dark that its number cannot be read
+    reach = 1.5 * float(np.nanmax(np.abs(np.array(z, dtype=float)), initial=0.0)) or 0.01
     labels = list(names.values())
     figure = go.Figure(
         go.Heatmap(
