@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
-from cars import plots, results
+from cars import plots, results, schema
 from cars.workspace import Workspace
+from pages import _state
 from pages._common import empty
 from pages._gains_run import Run, backbone_choice, metric_choice, metrics_of, shown
+
+#: Which test films speak of a gap → in words.
+BASES = {"near": "that match a gap or lie one attribute away", "rest": "that match the rest of a gap's pattern"}
 
 
 def show_slices(workspace: Workspace, run: Run) -> None:
@@ -20,9 +24,17 @@ def show_slices(workspace: Workspace, run: Run) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         backbone = backbone_choice(run)
         metric = metric_choice(metrics_of(run.slices), "slice")
-    rows = run.slices[(run.slices["backbone"] == backbone) & (run.slices["metric"] == metric)]
+        there = set(run.slices["finding"])
+        findings = [f for f in ("macro", *schema.FINDINGS) if f in there]
+        finding = _state.selectbox(
+            "Finding", findings, "rare", words=lambda f: "mean over findings" if f == "macro" else f, width=260
+        )
+        bases = [b for b in BASES if b in set(run.slices["basis"])]
+        basis = _state.selectbox("Test films", bases, "basis", words=BASES.get, width=330)
+    slices = run.slices[(run.slices["finding"] == finding) & (run.slices["basis"] == basis)]
+    rows = slices[(slices["backbone"] == backbone) & (slices["metric"] == metric)]
     if rows["value"].notna().any():
-        forest = plots.slice_forest(run.slices, backbone, metric, source=run.source)
+        forest = plots.slice_forest(slices, backbone, metric, source=run.source)
         shown(run, forest, "Gains on rare combinations", rows, "slices")
     else:
         st.info("Every slice is undefined in this metric: no test film in them is positive, or none is negative.")

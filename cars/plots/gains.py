@@ -146,7 +146,7 @@ def slice_forest(
     rows = slices[(slices["backbone"] == backbone) & (slices["metric"] == metric)].dropna(subset=["value"])
     if "calibrated" in rows:
         rows = rows[rows["calibrated"].astype(bool) == calibrated]
-    rows = rows.sort_values("edits", ascending=False, kind="stable").head(most)
+    rows = rows.sort_values("edits", ascending=False, kind="stable").head(most)  # the union over gaps has most
     names = [f"{n}. {_slice_name(row)}" for n, row in enumerate(rows.to_dict("records"), start=1)]
     there = "basis" in rows and (rows["basis"] == "near").any()
     near = " Near: films that match a gap or lie one attribute away." if there else ""

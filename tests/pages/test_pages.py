@@ -260,7 +260,7 @@ def test_uncertainty_over_passes_stands_beside_that_over_seeds(show: Show, full:
 def test_rare_combinations_have_a_figure_and_a_table(show: Show, full: Workspace) -> None:
     run = full.read("units")["run"].iloc[0]
     one = {"run": run, "backbone": "toy", "arm": "real+cars", "metric": "auprc", "gap_id": "g", "slice": "sex F",
-           "finding": "Edema", "edits": 3, "reference": "real",
+           "finding": "Edema", "edits": 3, "reference": "real", "basis": "near",
            "reference_value": 0.4, "value": 0.125, "low": -0.1, "high": 0.2, "p": 0.3, "n": 40,
            "positives": 7, "patients": 30, "positive_patients": 6}  # fmt: skip
     undefined = {**one, "slice": "sex M", "value": np.nan, "low": np.nan, "high": np.nan, "p": np.nan, "positives": 0}
@@ -269,9 +269,12 @@ def test_rare_combinations_have_a_figure_and_a_table(show: Show, full: Workspace
     assert not app.exception
     assert len(app.get("plotly_chart")) == 1
     table = app.dataframe[0].value.set_index("Test films")
-    assert table.loc["sex F", "Difference"] == "+0.125 (−0.100 to +0.200)"
-    assert table.loc["sex M", "Difference"] == "undefined"
-    assert table.loc["sex M", "positive"] == "0"
+    assert table.loc["sex F (near)", "Difference"] == "+0.125 (−0.100 to +0.200)"
+    assert table.loc["sex M (near)", "Difference"] == "undefined"
+    assert table.loc["sex M (near)", "positive"] == "0"
+    full.write_part("slices", "rest", pd.DataFrame([{**one, "basis": "rest", "slice": "sex F", "value": -0.5}]))
+    table = show(full, "gains", part="rare", basis="rest").dataframe[0].value
+    assert table["Difference"].tolist() == ["−0.500 (−0.100 to +0.200)"]
 
 
 def test_several_backbones_have_a_grid_and_contrasts_a_figure(show: Show, full: Workspace) -> None:
