@@ -248,6 +248,12 @@ def test_stopped_between_predictions_and_passes_it_goes_on_to_the_same(lesions, 
 def test_without_dropout_there_is_no_such_table(lesions):
     finetune(lesions, FinetuneSettings(**DROPPED | {"dropout": 0.0}))
     assert not lesions.has("passes")
+    plain = set(lesions.read("units")["weights_sha256"])
+    finetune(lesions, FinetuneSettings(**DROPPED))
+    units = lesions.read("units")
+    dropped = set(units[units["unit"].isin(lesions.read("passes")["unit"])]["weights_sha256"])
+    assert len(plain) == len(dropped) == 2
+    assert not plain & dropped, "training with dropout ends elsewhere"
 
 
 # Its uncertainty --------------------------------------------------------------------------------------------------
