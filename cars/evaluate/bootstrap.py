@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import SettingError
+from ..metrics import METRICS
+from ..metrics._shared import Case, Draws
 
 #: Weights × films of one chunk of resamples, to bound the memory of a metric.
 _CHUNK = 4_000_000
@@ -72,6 +74,33 @@ def resample(
     rows = max(1, _CHUNK // max(1, len(y)))
     parts = [metric(y, p, weights[start : start + rows], **options) for start in range(0, len(weights), rows)]
     return metric(y, p, **options), np.concatenate(parts) if parts else np.empty(0)
+
+
+def resample_all(
+    names: Sequence[str], y: np.ndarray, p: np.ndarray, draws: Draws | np.ndarray, films: np.ndarray, costly: int,
+    threshold: float,
+) -> list[tuple[float, np.ndarray]]:  # fmt: skip
+    """As `resample`, for metrics by name, each under the resamples that it gets.
+
+    y, p (N,): of the `films`, bool, that the draws (R, all films) are taken of. costly: resamples of a costly metric.
+    What the metrics share is computed once.
+    """
+    found = []
+    by_patient = isinstance(draws, Draws)
+    if by_patient:
+        # the first resample holds every film once: the value itself
+        own = draws.inside(films)
+        case = Case(y, p, own, own.first(1 + costly), threshold)
+    for name in names:
+        metric = METRICS.get(name)
+        if by_patient and metric.shared:
+            values = metric.shared(case)
+            found.append((float(values[0]), values[1:]))
+            continue
+        weights = own.weights() if by_patient else draws[:, films]
+        options = {"threshold": threshold} if metric.threshold else {}
+        found.append(resample(metric, y, p, weights[: costly if metric.costly else None], **options))
+    return found
 
 
 def in_threads(tasks: Sequence[Callable[[], Any]], workers: int | None = None) -> list[Any]:

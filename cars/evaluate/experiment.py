@@ -1,8 +1,8 @@
 """An experiment: one config file and one folder. What is asked for, what it learns from, and what it cannot say.
 
-    runs/<run>/experiment.toml    the settings; `cars finetune --config` reads it again
-    runs/<run>/grid.json          its units: backbone, arm, seed, steps
-    runs/<run>/run.json           settings, and when the run was last completed
+runs/<run>/experiment.toml    the settings; `cars finetune --config` reads it again
+runs/<run>/grid.json          its units: backbone, arm, seed, steps
+runs/<run>/run.json           settings, and when the run was last completed
 """
 
 from __future__ import annotations
@@ -43,9 +43,7 @@ def chosen(settings: FinetuneSettings) -> tuple[list[str], list[str]]:
     Raises: SettingError for an unknown one, where none is named, or for a backbone that cannot be trained with dropout
         where that is asked for.
     """
-    backbones = _listed(
-        ",".join(n for name in _listed(settings.backbones) for n in BACKBONE_GROUPS.get(name, (name,)))
-    )
+    backbones = _listed(",".join(n for name in _listed(settings.backbones) for n in BACKBONE_GROUPS.get(name, (name,))))
     arms = _listed(",".join(n for name in _listed(settings.arms) for n in (SEVEN if name == "all" else (name,))))
     for name, values in (("backbones", backbones), ("arms", arms)):
         if not values:

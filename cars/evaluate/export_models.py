@@ -1,9 +1,9 @@
 """The verb `export-models`: fine-tuned units as folders that timm loads, with temperature, thresholds and a card.
 
-    models/finetuned/<backbone>-<arm>-seed<n>-<unit>/
-        model.safetensors    under timm's own names, the classifier's too
-        config.json          timm's (architecture, model_args, pretrained_cfg, label_names), and temperature, thresholds
-        README.md            the card: what it learned from, how to use it, what it cannot do
+models/finetuned/<backbone>-<arm>-seed<n>-<unit>/
+    model.safetensors    under timm's own names, the classifier's too
+    config.json          timm's (architecture, model_args, pretrained_cfg, label_names), and temperature, thresholds
+    README.md            the card: what it learned from, how to use it, what it cannot do
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()
 about = json.loads(pathlib.Path("FOLDER/config.json").read_text(encoding="utf-8"))"""
 
 
-def export_models(
-    workspace: Workspace, settings: ExportModelsSettings, progress: Progress = silent
-) -> dict[str, Any]:
+def export_models(workspace: Workspace, settings: ExportModelsSettings, progress: Progress = silent) -> dict[str, Any]:
     """Write one folder a unit of a run. Each is loaded by timm again and compared before it counts.
 
     Returns: run, models (folders), skipped (backbones that are no timm model).

@@ -46,9 +46,7 @@ def finetune(workspace: Workspace, settings: FinetuneSettings, progress: Progres
     ]
     run = digest(sorted(unit.key for unit in units))
     context = _of_run(context, run)
-    listed = [
-        {"unit": u.key, "backbone": u.backbone, "arm": u.arm, "seed": u.seed, "steps": u.steps} for u in units
-    ]
+    listed = [{"unit": u.key, "backbone": u.backbone, "arm": u.arm, "seed": u.seed, "steps": u.steps} for u in units]
     folder = experiment.begin(workspace, run, settings, listed)
     trained = sum(not context.trained(unit) for unit in units)
     for unit in run_units(context, units, settings.workers, part_of(progress, 0.05, 0.98)):

@@ -89,9 +89,7 @@ class Watch:
         self.progress(made, total, f"{len(self.done)} of {len(self.units)} units{rest};{name}")
 
 
-def seconds_left(
-    seen: Iterable[tuple[str, int, float]], todo: Sequence[tuple[str, int]], workers: int
-) -> float | None:
+def seconds_left(seen: Iterable[tuple[str, int, float]], todo: Sequence[tuple[str, int]], workers: int) -> float | None:
     """How long the rest takes: its steps at the pace of each backbone so far, of all where one was not seen yet.
 
     Args:

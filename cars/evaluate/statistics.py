@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
 
 import numpy as np
 
 from ..metrics import METRICS
+from ..metrics._shared import Draws
 from . import bootstrap
 
 MACRO = "macro"
@@ -59,6 +59,11 @@ class Cases:
     costly: int
     findings: Sequence[str]
 
+    @cached_property
+    def draws(self) -> Draws | np.ndarray:
+        """The resamples, by patient where they are counts; else the weights as they are."""
+        return Draws.of(self.weights) if self.weights.dtype == np.uint8 else self.weights
+
     def resamples(self, metric: str) -> int:
         """How many resamples that metric gets."""
         return min(len(self.weights), self.costly) if METRICS.get(metric).costly else len(self.weights)
@@ -76,24 +81,20 @@ def of_forecast(
 
     inside: (N,) bool, the films that count; all by default.
     """
-    keys: list[tuple[int, str, bool]] = []
+    keys: list[tuple[int, bool, list[str]]] = []
     tasks = []
     for column in columns:
-        rows = cases.known[:, column] if inside is None else cases.known[:, column] & inside
-        y = cases.y[rows, column]
-        weights = cases.weights if rows.all() else cases.weights[:, rows]
-        for name in metrics:
-            for calibrated in (False, True):
-                if calibrated and not METRICS.get(name).scaling:
-                    continue  # scaling cannot change it
-                prob = (forecast.scaled if calibrated else forecast.plain)[rows, column]
-                keys.append((column, name, calibrated))
-                tasks.append(partial(_one, forecast, cases, column, name, y, prob, weights))
+        for calibrated in (False, True):
+            # of what scaling cannot change there is one statistic for both
+            names = [name for name in metrics if not calibrated or METRICS.get(name).scaling]
+            keys.append((column, calibrated, names))
+            tasks.append(partial(_of_finding, forecast, cases, column, calibrated, names, inside))
     found: Statistics = {}
-    for (column, name, calibrated), statistic in zip(keys, bootstrap.in_threads(tasks)):
-        found[cases.findings[column], name, calibrated] = statistic
-        if not METRICS.get(name).scaling:
-            found[cases.findings[column], name, True] = statistic
+    for (column, calibrated, names), statistics in zip(keys, bootstrap.in_threads(tasks)):
+        for name, statistic in zip(names, statistics):
+            found[cases.findings[column], name, calibrated] = statistic
+            if not METRICS.get(name).scaling:
+                found[cases.findings[column], name, True] = statistic
     for name in metrics:
         for calibrated in (False, True):
             parts = [found[cases.findings[c], name, calibrated] for c in macro]
@@ -101,17 +102,26 @@ def of_forecast(
     return found
 
 
-def _one(
-    forecast: Forecast, cases: Cases, column: int, name: str, y: np.ndarray, prob: np.ndarray, weights: np.ndarray
-) -> Statistic:
-    metric = METRICS.get(name)
+def _of_finding(
+    forecast: Forecast, cases: Cases, column: int, calibrated: bool, names: Sequence[str], inside: np.ndarray | None
+) -> list[Statistic]:
+    """The metrics of one finding, before or after scaling."""
+    rows = cases.known[:, column] if inside is None else cases.known[:, column] & inside
+    reason = None
     if not forecast.learned[column]:
-        return cases.undefined(name, "no training film with the finding")
-    if not len(y):
-        return cases.undefined(name, "no film with a known label")
-    options: dict[str, Any] = {"threshold": float(forecast.thresholds[column])} if metric.threshold else {}
-    value, resampled = bootstrap.resample(metric, y, prob, weights[: cases.resamples(name)], **options)
-    return Statistic(value, resampled, reason=_reason(value, y, options.get("threshold", 0.5)))
+        reason = "no training film with the finding"
+    elif not rows.any():
+        reason = "no film with a known label"
+    if reason:
+        return [cases.undefined(name, reason) for name in names]
+    y = cases.y[rows, column].astype(np.float64)
+    prob = (forecast.scaled if calibrated else forecast.plain)[rows, column].astype(np.float64)
+    threshold = float(forecast.thresholds[column])
+    values = bootstrap.resample_all(names, y, prob, cases.draws, rows, cases.costly, threshold)
+    return [
+        Statistic(value, resampled, reason=_reason(value, y, threshold if METRICS.get(name).threshold else 0.5))
+        for name, (value, resampled) in zip(names, values)
+    ]
 
 
 def _reason(value: float, y: np.ndarray, threshold: float) -> str | None:

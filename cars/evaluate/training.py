@@ -144,9 +144,7 @@ class Trainer:
         clock = {"films": 0, "seconds": 0.0}
         total = torch.zeros((), device=self.device)
         ready = ahead(
-            training_batches(
-                self.phases, self.state["step"], self.settings.batch, self.images, self.seed, self.device
-            )
+            training_batches(self.phases, self.state["step"], self.settings.batch, self.images, self.seed, self.device)
         )
         devices = [torch.device(self.device)] if self.device.startswith("cuda") else []
         with torch.random.fork_rng(devices=devices), contextlib.closing(ready):

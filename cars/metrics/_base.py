@@ -13,12 +13,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError
 from . import METRICS
+
+if TYPE_CHECKING:
+    from ._shared import Case
 
 #: (y (N,) float of 0 and 1, prob (N,) float64, weights (R, N) uint8 or float64[, threshold]) → (R,) float64
 Weighted = Callable[..., np.ndarray]
@@ -38,6 +41,7 @@ def metric(
     threshold: bool = False,
     scaling: bool | None = None,
     costly: bool = False,
+    shared: Callable[[Case], np.ndarray] | None = None,
 ) -> Callable[[Weighted], Callable[..., Any]]:
     """Decorator: register a weighted function as the metric `name`.
 
@@ -51,6 +55,7 @@ def metric(
         scaling: whether temperature scaling can change the value; by default what `ranks` implies. A threshold is
             scaled along with the probabilities, so it cannot change those.
         costly: True when a resample takes much longer than a pass over the films; it is then given fewer of them.
+        shared: a second form that takes a `Case` and gives the same numbers from what the metrics of a case share.
     """
     if direction not in (*_BETTER, "target") or (direction == "target") != (target is not None):
         raise DataError(
@@ -69,7 +74,7 @@ def metric(
         vars(checked).update(
             metric=name, label=label, direction=direction, range=range, paper=paper, ranks=ranks, target=target,
             threshold=threshold, scaling=(not ranks and not threshold) if scaling is None else scaling, costly=costly,
-            better=_BETTER.get(direction) or f"{target:g} is best",
+            shared=shared, better=_BETTER.get(direction) or f"{target:g} is best",
         )  # fmt: skip
         del checked.__wrapped__  # the inner function has another signature; help() should show this one
         return METRICS.register(name)(checked)

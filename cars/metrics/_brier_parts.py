@@ -35,7 +35,11 @@ class BrierParts:
 
 def brier_parts(y: np.ndarray, p: np.ndarray, w: np.ndarray) -> BrierParts:
     """The parts over 15 bins of equal width, for labels y (N,), probabilities p (N,) and weights w (R, N)."""
-    totals = equal_width([np.ones_like(p), y, p, p * p, p * y], p, w)  # (R, bins, 5)
+    return parts_of(equal_width([np.ones_like(p), y, p, p * p, p * y], p, w))
+
+
+def parts_of(totals: np.ndarray) -> BrierParts:
+    """The parts from sums of 1, y, p, p², p·y in each bin: (R, bins, 5)."""
     n, positives, forecast, squares, products = np.moveaxis(totals, 2, 0)
     size = np.where(n > 0, n, 1.0)
     with np.errstate(invalid="ignore", divide="ignore"):

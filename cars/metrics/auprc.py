@@ -14,6 +14,7 @@ from ._base import metric, sorted_by
     range=(0.0, 1.0),
     paper="Davis and Goadrich, The relationship between precision-recall and ROC curves, ICML 2006",
     ranks=True,
+    shared=lambda case: case.ranking[1],
 )
 def auprc(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Σ (recall_t − recall_{t−1}) · precision_t over the distinct probabilities; films that tie enter together.

@@ -16,6 +16,7 @@ from ._base import metric, sorted_by
     "arXiv 1805.08206",
     ranks=False,
     scaling=False,
+    shared=lambda case: case.risk_area(),
 )
 def aurc(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean over k of the error rate among the k most confident films; the answer is prob ≥ 0.5, the confidence

@@ -15,6 +15,7 @@ from ._brier_parts import brier_parts
     range=(0.0, 1.0),
     paper="Murphy, A new vector partition of the probability score, Journal of Applied Meteorology 1973",
     ranks=False,
+    shared=lambda case: case.brier_parts.reliability,
 )
 def brier_reliability(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Σ over 15 equal-width bins of share · (mean probability − observed frequency)². NaN without a film.

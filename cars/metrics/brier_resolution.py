@@ -16,6 +16,7 @@ from ._brier_parts import brier_parts
     paper="Stephenson, Coelho and Jolliffe, Two extra components in the Brier score decomposition, "
     "Weather and Forecasting 2008",
     ranks=False,
+    shared=lambda case: case.brier_parts.generalised_resolution,
 )
 def brier_resolution(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Generalised resolution: Murphy's, less the probabilities' variance within bins, plus twice their covariance.

@@ -17,6 +17,7 @@ from ._logits import logits_of
     paper="Van Calster et al., Calibration: the Achilles heel of predictive analytics, BMC Medicine 2019",
     ranks=False,
     costly=True,
+    shared=lambda case: case.intercept(),
 )
 def calibration_intercept(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Calibration-in-the-large: the a of logit P(finding) = a + logit(prob), slope held at 1.

@@ -17,6 +17,7 @@ from ._logits import recalibration
     paper="Cox, Two further applications of a model for binary regression, Biometrika 1958",
     ranks=False,
     costly=True,
+    shared=lambda case: case.slope(),
 )
 def calibration_slope(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The b of the logistic regression logit P(finding) = a + b · logit(prob). Below 1: probabilities too extreme.

@@ -17,6 +17,7 @@ __all__ = ["bin_of", "ece"]
     range=(0.0, 1.0),
     paper="Guo et al., On calibration of modern neural networks, 2017, arXiv 1706.04599",
     ranks=False,
+    shared=lambda case: absolute_error(case.equal_width),
 )
 def ece(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Σ over 15 equal-width bins of (share of films) · |observed frequency − mean probability| of the finding.

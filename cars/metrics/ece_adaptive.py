@@ -15,6 +15,7 @@ from ._bins import absolute_error, equal_mass
     range=(0.0, 1.0),
     paper="Nixon et al., Measuring calibration in deep learning, 2019, arXiv 1904.01685",
     ranks=False,
+    shared=lambda case: absolute_error(case.equal_mass),
 )
 def ece_adaptive(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """As `ece`, over 15 bins of equal mass: the k/15 quantiles of the probabilities are the edges, ties stay together.

@@ -15,6 +15,7 @@ from ._bins import debiased_absolute_error, equal_width
     range=(-1.0, 1.0),
     paper="Kumar, Liang and Ma, Verified uncertainty calibration, 2019, arXiv 1909.10155",
     ranks=False,
+    shared=lambda case: debiased_absolute_error(case.equal_width),
 )
 def ece_debiased(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """`ece` less the excess that sampling alone gives each bin; a little below 0 is what a perfect model may get.

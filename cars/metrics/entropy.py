@@ -21,6 +21,7 @@ def binary_entropy(prob: np.ndarray) -> np.ndarray:
     range=(0.0, float(np.log(2))),
     paper="Shannon, A mathematical theory of communication, Bell System Technical Journal 1948",
     ranks=False,
+    shared=lambda case: case.mean(binary_entropy(case.p)),
 )
 def entropy(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean entropy of the finding's probability in nats, log 2 = 0.69 at 0.5. Needs no label. NaN without a film."""

@@ -10,6 +10,11 @@ from ._base import mean, metric
 EPSILON = float(np.finfo(np.float64).eps)
 
 
+def _losses(y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    inside = np.clip(p, EPSILON, 1 - EPSILON)
+    return -(y * np.log(inside) + (1 - y) * np.log1p(-inside))
+
+
 @metric(
     "nll",
     label="NLL",
@@ -17,8 +22,8 @@ EPSILON = float(np.finfo(np.float64).eps)
     range=(0.0, float(-np.log(EPSILON))),
     paper="Good, Rational decisions, Journal of the Royal Statistical Society B 1952",
     ranks=False,
+    shared=lambda case: case.mean(_losses(case.y, case.p)),
 )
 def nll(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean of −log of the probability given to what was so, in nats. NaN without a film."""
-    p = np.clip(prob, EPSILON, 1 - EPSILON)
-    return mean(-(y_true * np.log(p) + (1 - y_true) * np.log1p(-p)), weights)
+    return mean(_losses(y_true, prob), weights)

@@ -17,6 +17,7 @@ SPECIFICITY = 0.90
     range=(0.0, 1.0),
     paper="Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 2006",
     ranks=True,
+    shared=lambda case: case.ranking[2],
 )
 def sensitivity_at_90(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The height of the ROC curve at a false positive rate of 0.10, straight between its points, atop a step.

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ._base import metric
+
+if TYPE_CHECKING:
+    from ._shared import Draws
 
 #: The bandwidth is not sought below this; a smaller error is given as the smoothed error at this bandwidth.
 SMALLEST = 0.001
@@ -26,6 +30,7 @@ _CHUNK = 256
     "arXiv 2309.12236",
     ranks=False,
     costly=True,
+    shared=lambda case: case.smooth_ece(),
 )
 def smooth_ece(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """∫₀¹ |mean over films of K_σ(t, prob) · (y − prob)| dt at the σ that equals the integral itself.
@@ -64,6 +69,37 @@ def smooth_ece_at(
             # at the floor the cosines left out would count: those rows again with more of them
             rows = rows[(widths <= floor) & (floor > SMALLEST)]
     return value, width
+
+
+def shared_smooth_ece(y: np.ndarray, prob: np.ndarray, draws: Draws) -> np.ndarray:
+    """`smooth_ece` of resamples of groups of films, at least one film: (R,)."""
+    from . import _smooth
+    from ._fits import HALVES
+
+    order = np.argsort(draws.group, kind="stable")
+    p, residual, group = prob[order], (y - prob)[order], draws.group[order]
+    starts = np.flatnonzero(np.append(True, np.diff(group) > 0))
+    counts = draws.counts[group[starts]].astype(np.float64)
+    total = np.diff(np.append(starts, len(group))) @ counts
+    values = np.full(len(draws), np.nan)
+    rows = np.flatnonzero(total > 0)
+    start = 0.05
+    for cosines, points in _LEVELS[:-1]:
+        sums = _smooth.cosine_sums(residual, p, starts, cosines)
+        coefficients = (counts[:, rows] / total[rows]).T @ sums
+        coefficients[:, 1:] *= 2
+        paired = np.ascontiguousarray(coefficients.reshape(len(rows), -1, 2).transpose(0, 2, 1))
+        found, settled = _smooth.fixed_points(
+            paired, _smooth.waves(points, cosines), _REACH / (np.pi * cosines), start, HALVES
+        )
+        values[rows] = found
+        rows = rows[settled != 1]
+        if not len(rows):
+            return values
+        start = float(np.nanmedian(found)) if (settled == 1).any() else _REACH / (np.pi * cosines) / 2
+    weights = np.ascontiguousarray(draws.counts[:, rows].T)[:, draws.group]
+    values[rows] = smooth_ece_at(y, prob, weights, None)[0]
+    return values
 
 
 #: (bandwidths (n,), rows (n,)) → integrals (n,)

@@ -15,6 +15,7 @@ from ._base import mean, metric
     paper="Altman and Bland, Diagnostic tests 1: sensitivity and specificity, BMJ 1994",
     ranks=False,
     threshold=True,
+    shared=lambda case: case.share(~case.positive, case.p < case.threshold),
 )
 def specificity(y_true: np.ndarray, prob: np.ndarray, weights: np.ndarray, threshold: float) -> np.ndarray:
     """Share of the films without the finding whose probability stays below the threshold. NaN without a negative."""
