@@ -102,9 +102,7 @@ def resolve(
     config = read_config(named, verb) if named else {}
     unknown = sorted((set(table) | set(config) | set(flags or {})) - set(names))
     if unknown:
-        raise SettingError(
-            f"{verb} has no setting {unknown[0]!r}.", f"Its settings are: {', '.join(names)}."
-        )
+        raise SettingError(f"{verb} has no setting {unknown[0]!r}.", f"Its settings are: {', '.join(names)}.")
     values: dict[str, Any] = {}
     for name in names:
         prefix = f"CARS_{verb}_{name}".upper().replace("-", "_")

@@ -89,9 +89,7 @@ def scores(parts: pd.DataFrame, weights: RankSettings) -> np.ndarray:
     return np.nansum(shares(parts, weights).to_numpy(), axis=1)
 
 
-def ranked(
-    gaps: pd.DataFrame, weights: RankSettings | None = None, parts: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def ranked(gaps: pd.DataFrame, weights: RankSettings | None = None, parts: pd.DataFrame | None = None) -> pd.DataFrame:
     """The gaps with `score` and `rank` (from 1), best first; impossible ones last, ties by level, then by pattern.
 
     parts: of `score_parts`, aligned with the gaps; by default those of the table alone. Counts nothing anew, so 100,000

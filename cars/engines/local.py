@@ -103,7 +103,7 @@ def _in_processes(
         raise ResourceError(
             "A worker process ended before its shard was done; the system may have run out of memory.",
             "What is finished is kept. Run the same command again, with fewer workers. A script of your own must call "
-            "CARS under `if __name__ == \"__main__\":`, since workers import it.",
+            'CARS under `if __name__ == "__main__":`, since workers import it.',
         ) from None
     finally:
         if not finished:

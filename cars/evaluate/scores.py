@@ -89,9 +89,11 @@ def units_of(workspace: Workspace, run: str) -> pd.DataFrame:
     units = workspace.query("evaluate/units", run=run)
     order = {arm: n for n, arm in enumerate(ARMS)}
     places = units["arm"].map(lambda arm: order.get(arm, len(order)))
-    return units.assign(place=places).sort_values(
-        ["backbone", "place", "arm", "seed"], ignore_index=True
-    ).drop(columns="place")
+    return (
+        units.assign(place=places)
+        .sort_values(["backbone", "place", "arm", "seed"], ignore_index=True)
+        .drop(columns="place")
+    )
 
 
 def predictions(workspace: Workspace, unit: str, split: str) -> pd.DataFrame:

@@ -127,9 +127,7 @@ class Clock:
         if self.watched_by is not None:
             self.watched_by(done, total, message)
 
-    def write(
-        self, done: int, total: int, films_per_second: float | None = None, error: str | None = None
-    ) -> None:
+    def write(self, done: int, total: int, films_per_second: float | None = None, error: str | None = None) -> None:
         """The file: step, steps, the seconds that `stepped` steps took in this sitting, and what it failed of."""
         seconds = time.monotonic() - self.began
         write_json(

@@ -1,8 +1,8 @@
 """Logistic recalibration of many resamples: plain Newton steps from the fit of the films as they are.
 
-As `_kernels.recalibration` and `_kernels.offset_intercept`. Films that weigh nothing are left out of a resample before
-it is fitted, and the exponential is a polynomial, so that the processor takes several films at a time. Where plain steps
-do not close in, the fit is left to `_kernels`, which damps them.
+As `_kernels.recalibration` and `_kernels.offset_intercept`. Films that weigh nothing are left out of a resample
+before it is fitted, and the exponential is a polynomial, so that the processor takes several films at a time. Where
+plain steps do not close in, the fit is left to `_kernels`, which damps them.
 """
 
 from __future__ import annotations
@@ -108,13 +108,16 @@ def recalibration(
 @compiled_with(fastmath=ANY_ORDER)
 def offset_intercept(
     z: np.ndarray, y: np.ndarray, group: np.ndarray, counts: np.ndarray, start: float, halves: np.ndarray
-) -> np.ndarray:
-    """The a for which the probabilities of a + z (N,) sum to the positives: (R,); NaN where one class is alone.
+) -> tuple[np.ndarray, np.ndarray]:
+    """The a for which the probabilities of a + z (N,) sum to the positives, NaN where one class is alone: (R,).
+
+    And (R,) whether it is to be fitted otherwise: where all probabilities are next to 0 or 1 the sum hardly moves.
 
     Newton steps kept inside a bracket that shrinks, from `start`.
     """
     resamples = counts.shape[1]
     found = np.full(resamples, np.nan)
+    otherwise = np.zeros(resamples, dtype=np.bool_)
     its_z, its_w = np.empty(z.size), np.empty(z.size)
     for r in range(resamples):
         positives = everything = reach = 0.0
@@ -133,6 +136,7 @@ def offset_intercept(
         low, high, a = level - reach - 1.0, level + reach + 1.0, start
         if not low < a < high:
             a = level
+        spread = 0.0
         for _ in range(200):
             total = spread = 0.0
             for n in range(m):
@@ -151,4 +155,5 @@ def offset_intercept(
                 break
             a = a + step if low < a + step < high else (low + high) / 2
         found[r] = a
-    return found
+        otherwise[r] = not spread > 1e-4
+    return found, otherwise

@@ -54,4 +54,9 @@ def shared_intercept(y: np.ndarray, prob: np.ndarray, draws: Draws) -> np.ndarra
 
     z = logits_of(prob)
     whole = float(_kernels.offset_intercept(z, y, np.ones((1, len(y)), dtype=np.uint8))[0])
-    return _fits.offset_intercept(z, y, draws.group, draws.counts, whole if np.isfinite(whole) else 0.0, _fits.HALVES)
+    start = whole if np.isfinite(whole) else 0.0
+    found, otherwise = _fits.offset_intercept(z, y, draws.group, draws.counts, start, _fits.HALVES)
+    if otherwise.any():
+        rows = np.ascontiguousarray(draws.counts[:, otherwise].T)[:, draws.group]
+        found[otherwise] = _kernels.offset_intercept(z, y, rows)
+    return found

@@ -35,24 +35,27 @@ _APART = 0.5
 _DEEP = 24
 
 
-#: cos(πk(j + ½)/points) for even and for odd k (points/2, K/2), and their sums over j < x (points/2 + 1, K/2).
-Waves = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+#: `at` (points/2, 4, B): cos and sin of the first B even and of the first B odd multiples of π(j + ½)/points, and
+#: `upto` (points/2 + 1, 4, B) of πx/points; `scale` (2, K/2): 1/(2 sin(πk/(2·points))) of even and odd k, 0 for k = 0.
+Waves = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @cache
 def waves(points: int, cosines: int) -> Waves:
-    """The tables of one grid; the coefficient of k = 0 is for a constant of 1, whose sum is x."""
+    """The tables of one grid: all its cosines, but where there are many the first 64; the others are turned."""
     half = points // 2
+    block = cosines // 2 if cosines <= 256 else _PAD
+
+    def first(angle: np.ndarray) -> np.ndarray:
+        even, odd = (angle[:, None] * np.arange(start, 2 * block, 2) for start in (0, 1))
+        return np.stack([np.cos(even), np.sin(even), np.cos(odd), np.sin(odd)], axis=1)
+
     k = np.arange(cosines)
-    at = np.cos(np.pi * (np.arange(half)[:, None] + 0.5) / points * k)
-    sums = np.empty((half + 1, cosines))
-    sums[:, 0] = np.arange(half + 1)
-    angle = np.pi * k[1:] / points
-    sums[:, 1:] = np.sin(np.arange(half + 1)[:, None] * angle) / (2 * np.sin(angle / 2))
-    even, odd, sums_even, sums_odd = (
-        np.ascontiguousarray(table[:, first::2]) for table in (at, sums) for first in (0, 1)
-    )
-    return even, odd, sums_even, sums_odd
+    scale = np.divide(0.5, np.sin(np.pi * k / (2 * points)), out=np.zeros(cosines), where=k > 0)
+    return (
+        first(np.pi * (np.arange(half) + 0.5) / points), first(np.pi * np.arange(half + 1) / points),
+        np.ascontiguousarray(scale.reshape(-1, 2).T),
+    )  # fmt: skip
 
 
 def cosine_sums(residual: np.ndarray, p: np.ndarray, starts: np.ndarray, cosines: int) -> np.ndarray:
@@ -73,29 +76,56 @@ def cosine_sums(residual: np.ndarray, p: np.ndarray, starts: np.ndarray, cosines
 
 
 @compiled_with(fastmath=ANY_ORDER)
-def _both(damped: np.ndarray, kinds: int, even: np.ndarray, odd: np.ndarray) -> tuple[float, float]:
+def _both(
+    even: np.ndarray, odd: np.ndarray, kinds: int, of_even: np.ndarray, of_odd: np.ndarray
+) -> tuple[float, float]:
     a = b = 0.0
     for k in range(kinds):
-        a += damped[0, k] * even[k]
-        b += damped[1, k] * odd[k]
+        a += even[k] * of_even[k]
+        b += odd[k] * of_odd[k]
     return a, b
 
 
 @compiled_with()
-def _at(damped: np.ndarray, kinds: int, even: np.ndarray, odd: np.ndarray, j: int) -> float:
-    """The curve at the j-th point."""
-    half = even.shape[0]
-    a, b = _both(damped, kinds, even[min(j, 2 * half - 1 - j)], odd[min(j, 2 * half - 1 - j)])
-    return a + b if j < half else a - b
+def _waves_at(values: np.ndarray, kinds: int, first: np.ndarray, angle: float, sines: int) -> tuple[float, float]:
+    """(Σ over even k, Σ over odd k) of values (2, K/2) · cos(k·angle), or sin where `sines` is 1. first: (4, B)."""
+    block = first.shape[1]
+    even, odd = _both(values[0], values[1], min(kinds, block), first[sines], first[2 + sines])
+    if kinds > block:
+        # cos(k + m) = cos k · cos m − sin k · sin m, with m a multiple of the 2·B that a block spans
+        turn_c, turn_s = np.cos(2 * block * angle), np.sin(2 * block * angle)
+        c, s = turn_c, turn_s
+        for start in range(block, kinds, block):
+            a, b = values[0, start : start + block], values[1, start : start + block]
+            even_c, odd_c = _both(a, b, block, first[0], first[2])
+            even_s, odd_s = _both(a, b, block, first[1], first[3])
+            if sines:
+                even += s * even_c + c * even_s
+                odd += s * odd_c + c * odd_s
+            else:
+                even += c * even_c - s * even_s
+                odd += c * odd_c - s * odd_s
+            c, s = c * turn_c - s * turn_s, s * turn_c + c * turn_s
+    return even, odd
 
 
 @compiled_with()
-def _until(damped: np.ndarray, kinds: int, sums_even: np.ndarray, sums_odd: np.ndarray, x: int) -> float:
+def _at(damped: np.ndarray, kinds: int, at: np.ndarray, j: int) -> float:
+    """The curve at the j-th point."""
+    half = at.shape[0]
+    near = min(j, 2 * half - 1 - j)
+    even, odd = _waves_at(damped, kinds, at[near], np.pi * (near + 0.5) / (2 * half), 0)
+    return even + odd if j < half else even - odd
+
+
+@compiled_with()
+def _until(damped: np.ndarray, scale: np.ndarray, kinds: int, upto: np.ndarray, x: int) -> float:
     """The sum of the curve over the points before x."""
-    half = sums_even.shape[0] - 1
-    a, b = _both(damped, kinds, sums_even[min(x, 2 * half - x)], sums_odd[min(x, 2 * half - x)])
-    # sin(πk(1 − t)) = −cos(πk) sin(πkt), and the constant is all that is left of the whole sum
-    return a + b if x <= half else 2 * half * damped[0, 0] - a + b
+    half = upto.shape[0] - 1
+    near = min(x, 2 * half - x)
+    even, odd = _waves_at(damped[:, :kinds] * scale[:, :kinds], kinds, upto[near], np.pi * near / (2 * half), 1)
+    # sin(πk(1 − t)) = −cos(πk) sin(πkt)
+    return x * damped[0, 0] + (even + odd if x <= half else odd - even)
 
 
 @compiled_with()
@@ -107,10 +137,10 @@ def _integral(
 
     coefficients (2, K/2): of the even and the odd cosines, twice but for the first. damped, curve: room to work in.
     """
-    even, odd, sums_even, sums_odd = tables
-    half = even.shape[0]
+    at, upto, scale = tables
+    half = at.shape[0]
     points = 2 * half
-    kinds = min(even.shape[1], _PAD * (1 + int(_NOTHING / (2 * np.pi * sigma) / _PAD)))
+    kinds = min(scale.shape[1], _PAD * (1 + int(_NOTHING / (2 * np.pi * sigma) / _PAD)))
     for k in range(kinds):
         damped[0, k] = coefficients[0, k] * falling((np.pi * (2 * k) * sigma) ** 2 / 2, halves)
         damped[1, k] = coefficients[1, k] * falling((np.pi * (2 * k + 1) * sigma) ** 2 / 2, halves)
@@ -119,9 +149,10 @@ def _integral(
         gap *= 2
     nodes = half // gap
     for i in range(nodes):
-        a, b = _both(damped, kinds, even[gap // 2 + gap * i], odd[gap // 2 + gap * i])
-        curve[i], curve[2 * nodes - 1 - i] = a + b, a - b
-    total = before = 0.0
+        j = gap // 2 + gap * i
+        even, odd = _waves_at(damped, kinds, at[j], np.pi * (j + 0.5) / points, 0)
+        curve[i], curve[2 * nodes - 1 - i] = even + odd, even - odd
+    total = before = end = 0.0
     ends, heights, bends = np.empty(_DEEP, np.int64), np.empty(_DEEP), np.empty(_DEEP)
     for i in range(2 * nodes + 1):
         # from the node before to this one; at the ends of the grid, from its first point and to its last
@@ -132,28 +163,33 @@ def _integral(
         bends[0] = max(bend, abs(u - 2 * v + curve[min(i + 1, 2 * nodes - 1)]) if i < 2 * nodes else 0.0)
         if max(abs(u), abs(v)) + bends[0] < _FLAT or ends[0] == first:
             continue
+        if end * u < 0:  # it changed its sign where it is flat
+            now = _until(damped, scale, kinds, upto, first)
+            total += abs(now - before)
+            before = now
         if i == 0:
-            u = _at(damped, kinds, even, odd, first)
+            u = _at(damped, kinds, at, first)
         if i == 2 * nodes:
-            v = _at(damped, kinds, even, odd, ends[0])
+            v = _at(damped, kinds, at, ends[0])
         heights[0] = v
         deep = 0  # stretches to look at, the nearest last: each from `first` to its end
         while deep >= 0:
             last, v, bend = ends[deep], heights[deep], bends[deep]
             if last - first > 1 and (u * v < 0 or min(abs(u), abs(v)) < bend / 4):
                 middle = (first + last) // 2
-                value = _at(damped, kinds, even, odd, middle)
+                value = _at(damped, kinds, at, middle)
                 bends[deep] = max(abs(u - 2 * value + v), bend / 8)
                 deep += 1
                 ends[deep], heights[deep], bends[deep] = middle, value, bends[deep - 1]
                 continue
             if u * v < 0:
-                upto = _until(damped, kinds, sums_even, sums_odd, last)
+                now = _until(damped, scale, kinds, upto, last)
                 # as in `smooth_ece`, two triangles in place of |u|/2 + |v|/2, less h²/12 of the slope on either side
-                total += abs(upto - before) + (abs(u) + abs(v)) / 6 - abs(u * v) / (abs(u) + abs(v))
-                before = upto
+                total += abs(now - before) + (abs(u) + abs(v)) / 6 - abs(u * v) / (abs(u) + abs(v))
+                before = now
             first, u = last, v
             deep -= 1
+        end = v
     return (total + abs(points * damped[0, 0] - before)) / points
 
 
@@ -174,7 +210,7 @@ def fixed_points(
     """
     resamples = coefficients.shape[0]
     found, state = np.full(resamples, np.nan), np.full(resamples, -1)
-    damped = np.zeros((2, tables[0].shape[1]))
+    damped = np.zeros((2, tables[2].shape[1]))
     curve = np.empty(2 * tables[0].shape[0])
     for r in range(resamples):
         # the integral never rises with σ, so the fixed point lies between σ and its integral
@@ -198,7 +234,7 @@ def fixed_points(
             slope = min(secant, -0.5)
             x, f = new, g
             new = x - f / slope
-            if steady and abs(f) < 1e-8:  # the next one would be nearer by the change of the slope
+            if steady and abs(f) < 10 * _FOUND:  # the slope is known to a tenth
                 found[r], state[r] = new, 1
                 break
             if new < floor and low == floor:

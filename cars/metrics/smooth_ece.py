@@ -56,7 +56,7 @@ def smooth_ece_at(
         rows = np.arange(start, min(start + _CHUNK, len(weights)))
         rows = rows[weights[rows].any(axis=1)]
         for cosines, points in _LEVELS:
-            floor = _REACH / (np.pi * cosines) if cosines < _LEVELS[-1][0] else SMALLEST
+            floor = _floor(cosines)
             if not len(rows) or (sigma is not None and sigma < floor):
                 continue
             integral = _integrals(y, prob, weights[rows], cosines, points)
@@ -83,23 +83,29 @@ def shared_smooth_ece(y: np.ndarray, prob: np.ndarray, draws: Draws) -> np.ndarr
     total = np.diff(np.append(starts, len(group))) @ counts
     values = np.full(len(draws), np.nan)
     rows = np.flatnonzero(total > 0)
-    start = 0.05
-    for cosines, points in _LEVELS[:-1]:
+    start, unsettled = 0.05, []
+    for cosines, points in _LEVELS:
         sums = _smooth.cosine_sums(residual, p, starts, cosines)
         coefficients = (counts[:, rows] / total[rows]).T @ sums
         coefficients[:, 1:] *= 2
         paired = np.ascontiguousarray(coefficients.reshape(len(rows), -1, 2).transpose(0, 2, 1))
-        found, settled = _smooth.fixed_points(
-            paired, _smooth.waves(points, cosines), _REACH / (np.pi * cosines), start, HALVES
-        )
+        floor = _floor(cosines)
+        found, settled = _smooth.fixed_points(paired, _smooth.waves(points, cosines), floor, start, HALVES)
         values[rows] = found
-        rows = rows[settled != 1]
+        unsettled.append(rows[settled < 0])
+        rows = rows[settled == 0]
         if not len(rows):
-            return values
-        start = float(np.nanmedian(found)) if (settled == 1).any() else _REACH / (np.pi * cosines) / 2
-    weights = np.ascontiguousarray(draws.counts[:, rows].T)[:, draws.group]
-    values[rows] = smooth_ece_at(y, prob, weights, None)[0]
+            break
+        start = float(np.nanmedian(found)) if (settled == 1).any() else floor / 2
+    rest = np.concatenate([*unsettled, rows])  # at the very floor, or where a fixed point was not closed in upon
+    weights = np.ascontiguousarray(draws.counts[:, rest].T)[:, draws.group]
+    values[rest] = smooth_ece_at(y, prob, weights, None)[0]
     return values
+
+
+def _floor(cosines: int) -> float:
+    """The smallest bandwidth that so many cosines are good for."""
+    return _REACH / (np.pi * cosines) if cosines < _LEVELS[-1][0] else SMALLEST
 
 
 #: (bandwidths (n,), rows (n,)) → integrals (n,)

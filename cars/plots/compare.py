@@ -53,9 +53,7 @@ def state_words(states: pd.Series, names: tuple[str, str]) -> pd.Series:
     return states.map({CLOSED: f"only in {safe(names[0])}", OPENED: f"only in {safe(names[1])}", BOTH: BOTH})
 
 
-def gap_changes(
-    table: pd.DataFrame, names: tuple[str, str], unit: str = "patient", most: int = 25
-) -> go.Figure:
+def gap_changes(table: pd.DataFrame, names: tuple[str, str], unit: str = "patient", most: int = 25) -> go.Figure:
     """The gaps whose counts differ most: how many match on each side, and the threshold.
 
     Args:

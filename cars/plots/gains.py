@@ -152,8 +152,7 @@ def slice_forest(
     near = " Near: films that match a gap or lie one attribute away." if there else ""
     figure = go.Figure(_interval(rows, names, BLUE, "circle", "difference"))
     texts = [
-        f"{signed(v)} · {int(p)} of {int(n)} positive"
-        for v, p, n in zip(rows["value"], rows["positives"], rows["n"])
+        f"{signed(v)} · {int(p)} of {int(n)} positive" for v, p, n in zip(rows["value"], rows["positives"], rows["n"])
     ]
     _label(figure, rows, names, texts)
     figure.add_vline(x=0, line={"color": INK, "width": 1})

@@ -137,9 +137,7 @@ def summary(workspace: Workspace, draft: Draft) -> dict[str, Any]:
     }
 
 
-def drafted(
-    workspace: Workspace, settings: PlanSettings, progress: Progress = silent, judge: Any = None
-) -> Draft:
+def drafted(workspace: Workspace, settings: PlanSettings, progress: Progress = silent, judge: Any = None) -> Draft:
     """The plan of these settings, not filed. Raises: as `plan`."""
     workspace.need("films", "ingest")
     frame = workspace.query("synth/source_films")

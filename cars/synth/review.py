@@ -70,10 +70,8 @@ def choices(table: pd.DataFrame) -> dict[str, dict[str, int]]:
     counted = {
         "outcome": {name: int(rows.sum()) for name, rows in outcomes(table).items()},
         "finding": {ALL: len(table)} | {f: sum(f in each for each in changes) for f in findings},
-        "direction": {ALL: len(table)}
-        | {d: sum(d in each.values() for each in changes) for d in ("insert", "delete")},
-        "decision": {ALL: len(table)}
-        | {name: sum(value == d for value in decided) for name, d in DECISIONS.items()},
+        "direction": {ALL: len(table)} | {d: sum(d in each.values() for each in changes) for d in ("insert", "delete")},
+        "decision": {ALL: len(table)} | {name: sum(value == d for value in decided) for name, d in DECISIONS.items()},
     }
     return {name: {v: n for v, n in values.items() if n or v == ALL} for name, values in counted.items()}
 

@@ -1,7 +1,7 @@
 """Vectors of the accepted synthetic films, made by the encoder of the real ones and kept beside the radii.
 
-    space/edits-<encoder>/<shard>.npy        float16 (n, dim)
-    space/edits-<encoder>/<shard>.parquet    dicom_id (the edit's id), row (-1: could not be read), reason; written last
+space/edits-<encoder>/<shard>.npy        float16 (n, dim)
+space/edits-<encoder>/<shard>.parquet    dicom_id (the edit's id), row (-1: could not be read), reason; written last
 """
 
 from __future__ import annotations

@@ -107,9 +107,7 @@ def _measure(
     }  # fmt: skip
     if workspace.has("gaps"):
         rows = found[found["split"] == "test"]
-        table = gap_table(
-            workspace, every, groups["test"], rows, train, diversity, part_of(progress, 0.85, 1)
-        )
+        table = gap_table(workspace, every, groups["test"], rows, train, diversity, part_of(progress, 0.85, 1))
         workspace.write_part("space_gaps", "space_gaps", table, version)
         result["gaps"] = summary_of(table)
     workspace.write_part("space_summary", "space_summary", summary, version)
