@@ -23,6 +23,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cars.evaluate import bootstrap
 from cars.metrics import METRICS
+from cars.metrics._shared import Draws
 from cars.schema import FINDINGS
 
 TIMED = ("auroc", "auprc")
@@ -39,13 +40,13 @@ def made_up(films: int, patients: int, units: int, seed: int) -> tuple[np.ndarra
 
 def intervals(y: np.ndarray, probs: np.ndarray, weights: np.ndarray, arms: int) -> list[bootstrap.Interval]:
     """Of every unit, finding and metric, and of each arm's difference from its backbone's first arm."""
+    draws, everyone = Draws.of(weights), np.ones(len(y), dtype=bool)
     tasks = [
-        partial(bootstrap.resample, METRICS.get(name), y[:, c], prob[:, c], weights)
+        partial(bootstrap.resample_all, TIMED, y[:, c], prob[:, c], draws, everyone, len(weights), 0.5)
         for prob in probs
         for c in range(y.shape[1])
-        for name in TIMED
     ]
-    found = bootstrap.in_threads(tasks)
+    found = [one for of_finding in bootstrap.in_threads(tasks) for one in of_finding]
     each = y.shape[1] * len(TIMED)
     result = [bootstrap.interval(*one) for one in found]
     for n, (value, resampled) in enumerate(found):
@@ -76,8 +77,12 @@ def main() -> None:
     units = arguments.backbones * arguments.arms
     subjects, y, probs = made_up(arguments.films, arguments.patients, units, seed=0)
     weights = bootstrap.patient_weights(subjects, arguments.resamples, seed=0)
+    everyone = np.ones(len(y), dtype=bool)
+    few_draws = Draws.of(weights[:200])
     for name in METRICS:  # compile first: once a machine, kept on disk
-        METRICS.get(name)(y[:, 5], probs[0, :, 5], weights[:2])
+        bootstrap.resample_all([name], y[:, 5], probs[0, :, 5], few_draws, everyone, 200, 0.5)
+    METRICS.get("auroc")(y[:, 5], probs[0, :, 5], weights[:2])
+    METRICS.get("auprc")(y[:, 5], probs[0, :, 5], weights[:2])
 
     started, cpu = time.perf_counter(), time.process_time()
     bootstrap.patient_weights(subjects, arguments.resamples, seed=0)
@@ -90,7 +95,9 @@ def main() -> None:
     scale = units * y.shape[1] * arguments.resamples / len(few)
     reference = (time.perf_counter() - started) * scale
     reference_cpu = (time.process_time() - cpu) * scale
-    same = np.stack([METRICS.get(name)(y[:, column], probs[0, :, column], few) for name in TIMED], axis=1)
+    draws = Draws.of(weights[: arguments.loop])
+    ours_few = bootstrap.resample_all(TIMED, y[:, column], probs[0, :, column], draws, everyone, len(few), 0.5)
+    same = np.stack([resampled for _, resampled in ours_few], axis=1)
     assert np.abs(same - expected).max() < 1e-9, "CARS and scikit-learn differ"
 
     grid = f"{arguments.backbones}×{arguments.arms}×{y.shape[1]}"
@@ -101,7 +108,7 @@ def main() -> None:
     ]
     for name in METRICS:
         cpu = time.process_time()
-        METRICS.get(name)(y[:, column], probs[0, :, column], weights[:200])
+        bootstrap.resample_all([name], y[:, column], probs[0, :, column], few_draws, everyone, 200, 0.5)
         seconds = (time.process_time() - cpu) * len(weights) / 200
         rows.append((f"{name}, one finding", seconds, None, "CPU s (scaled up)"))
     shown = [
