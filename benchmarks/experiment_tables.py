@@ -115,15 +115,15 @@ def about(workspace: Workspace, mean: pd.DataFrame) -> str:
 
 
 def pictures(workspace: Workspace, folder: Path, name: str) -> None:
-    """The forest of gains and the contrasts of real+cars as PNG files."""
+    """The grid of gains, and real+cars against each other arm, as PNG files."""
     gains = evaluate.gain_table(workspace)
     source = results.source_of(workspace)
     figures = {
-        "gains": plots.gain_forest(gains, ["auprc"], source=source),
+        "grid": plots.backbone_arm_heat(gains, "auprc", source=source),
         "contrasts": plots.contrast_forest(gains, "real+cars", "auprc", source=source),
     }
     for kind, figure in figures.items():
-        (folder / f"results-{name}-{kind}.png").write_bytes(static.png(figure, dpi=110))
+        (folder / f"results-{name}-{kind}.png").write_bytes(static.png(figure, dpi=90))
 
 
 def main() -> None:

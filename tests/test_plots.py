@@ -202,6 +202,9 @@ def test_the_contrasts_have_a_panel_a_control(scores: pd.DataFrame) -> None:
     points = [trace for trace in figure.data if trace.mode == "markers"]
     assert [list(trace.y) for trace in points] == [["b", "c"], ["b"]]
     assert [list(trace.x) for trace in points] == [[0.4, 0.4], [0.1]]
+    ranges = [figure.layout[axis].range for axis in ("xaxis", "xaxis2")]
+    assert ranges[0] == ranges[1], "panels of one metric share their scale"
+    assert ranges[0][1] > 0.55
     assert "AUPRC of real+cars" in title(figure)
     assert "259 test films from phantom" in title(figure)
 

@@ -87,7 +87,7 @@ def contrast_forest(
     return _forest(
         panels, f"Is it the edits? {label} of {safe(arm)} against each other arm",
         f"{_finding(finding, calibrated)}; {better}; paired by patient; p adjusted by Holm over backbones; "
-        f"{_films(gains)}{from_source(source)}.",
+        f"{_films(gains)}{from_source(source)}.", one_scale=True,
     )  # fmt: skip
 
 
@@ -99,8 +99,16 @@ def _compared(
     return rows if contrast is None else rows[rows["contrast"].astype(bool) == contrast]
 
 
-def _forest(panels: Sequence[tuple[str, pd.DataFrame, list[str]]], title: str, detail: str) -> go.Figure:
-    """Differences with intervals and verdicts. panels: (title, rows, a name for each row's place on the axis)."""
+def _forest(
+    panels: Sequence[tuple[str, pd.DataFrame, list[str]]], title: str, detail: str, one_scale: bool = False
+) -> go.Figure:
+    """Differences with intervals and verdicts. panels: (title, rows, a name for each row's place on the axis).
+
+    one_scale: all panels have the same range, so that they compare.
+    """
+    reaches = [
+        1.15 * float(np.nanmax(np.abs(part[["low", "high", "value"]].to_numpy(float)))) or 0.01 for _, part, _ in panels
+    ]
     sizes = [len(part) for _, part, _ in panels]
     figure = make_subplots(
         rows=max(len(panels), 1), cols=1, row_heights=[s + 1.0 for s in sizes] or None,
@@ -114,7 +122,7 @@ def _forest(panels: Sequence[tuple[str, pd.DataFrame, list[str]]], title: str, d
             y = list(part["place"])
             figure.add_trace(_interval(part, y, colour, symbol, str(verdict)), row=row, col=1)
             _label(figure, part, y, [_judged(one) for one in part.to_dict("records")], row=row)
-        reach = 1.15 * float(np.nanmax(np.abs(panel[["low", "high", "value"]].to_numpy(float)))) or 0.01
+        reach = max(reaches) if one_scale else reaches[row - 1]
         figure.add_vline(x=0, line={"color": INK, "width": 1}, row=row, col=1)
         figure.update_xaxes(range=[-reach, reach], tickformat="+.3~f", row=row, col=1)
         figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], type="category", row=row, col=1)
