@@ -83,6 +83,7 @@ def of_forecast(
     """
     keys: list[tuple[int, bool, list[str]]] = []
     tasks = []
+    columns = list(columns)
     for column in columns:
         for calibrated in (False, True):
             # of what scaling cannot change there is one statistic for both
@@ -95,6 +96,9 @@ def of_forecast(
             found[cases.findings[column], name, calibrated] = statistic
             if not METRICS.get(name).scaling:
                 found[cases.findings[column], name, True] = statistic
+    # finding by finding, metric by metric, as the tables list them
+    in_order = [(cases.findings[c], name, after) for c in columns for name in metrics for after in (False, True)]
+    found = {key: found[key] for key in in_order}
     for name in metrics:
         for calibrated in (False, True):
             parts = [found[cases.findings[c], name, calibrated] for c in macro]

@@ -29,6 +29,8 @@ _FOUND = 1e-10
 _NEAR = 1.2
 #: A curve that stays below this adds nothing to an integral.
 _FLAT = 1e-11
+#: So many bandwidths from the nearest film a curve is flat.
+_REACHES = 8.0
 #: The points at which a curve is looked at first lie this share of a bandwidth apart.
 _APART = 0.5
 #: More than the halvings between two of them.
@@ -130,12 +132,13 @@ def _until(damped: np.ndarray, scale: np.ndarray, kinds: int, upto: np.ndarray, 
 
 @compiled_with()
 def _integral(
-    coefficients: np.ndarray, tables: Waves, sigma: float,
+    coefficients: np.ndarray, tables: Waves, sigma: float, lowest: float, highest: float,
     damped: np.ndarray, curve: np.ndarray, halves: np.ndarray,
 ) -> float:  # fmt: skip
     """Mean of |curve| over the points, put right at changes of sign as in `smooth_ece`.
 
-    coefficients (2, K/2): of the even and the odd cosines, twice but for the first. damped, curve: room to work in.
+    coefficients (2, K/2): of the even and the odd cosines, twice but for the first. lowest, highest: of the films'
+    probabilities. damped, curve: room to work in.
     """
     at, upto, scale = tables
     half = at.shape[0]
@@ -148,8 +151,12 @@ def _integral(
     while 2 * gap <= sigma * _APART * points and half % (2 * gap) == 0:
         gap *= 2
     nodes = half // gap
+    left, right = (lowest - _REACHES * sigma) * points, (highest + _REACHES * sigma) * points
     for i in range(nodes):
         j = gap // 2 + gap * i
+        if (j + 1 < left or j > right) and (points - j < left or points - 1 - j > right):
+            curve[i] = curve[2 * nodes - 1 - i] = 0.0  # no film is near either point
+            continue
         even, odd = _waves_at(damped, kinds, at[j], np.pi * (j + 0.5) / points, 0)
         curve[i], curve[2 * nodes - 1 - i] = even + odd, even - odd
     total = before = end = 0.0
@@ -201,7 +208,7 @@ def _place(node: int, gap: int, nodes: int) -> int:
 
 @compiled_with()
 def fixed_points(
-    coefficients: np.ndarray, tables: Waves, floor: float, start: float,
+    coefficients: np.ndarray, tables: Waves, floor: float, start: float, lowest: float, highest: float,
     halves: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """(σ where σ = integral (R,), what was found (R,)): 1 such a σ, 0 it lies at or below the floor, −1 not settled.
@@ -218,7 +225,7 @@ def fixed_points(
         x = f = 0.0
         new = max(start, _NEAR * floor)
         for step in range(40):
-            g = _integral(coefficients[r], tables, new, damped, curve, halves) - new
+            g = _integral(coefficients[r], tables, new, lowest, highest, damped, curve, halves) - new
             if abs(g) < _FOUND and new > floor:
                 found[r], state[r] = new + g, 1
                 break

@@ -83,6 +83,7 @@ def shared_smooth_ece(y: np.ndarray, prob: np.ndarray, draws: Draws) -> np.ndarr
     total = np.diff(np.append(starts, len(group))) @ counts
     values = np.full(len(draws), np.nan)
     rows = np.flatnonzero(total > 0)
+    reach = float(p.min()), float(p.max())
     start, unsettled = 0.05, []
     for cosines, points in _LEVELS:
         sums = _smooth.cosine_sums(residual, p, starts, cosines)
@@ -90,7 +91,7 @@ def shared_smooth_ece(y: np.ndarray, prob: np.ndarray, draws: Draws) -> np.ndarr
         coefficients[:, 1:] *= 2
         paired = np.ascontiguousarray(coefficients.reshape(len(rows), -1, 2).transpose(0, 2, 1))
         floor = _floor(cosines)
-        found, settled = _smooth.fixed_points(paired, _smooth.waves(points, cosines), floor, start, HALVES)
+        found, settled = _smooth.fixed_points(paired, _smooth.waves(points, cosines), floor, start, *reach, HALVES)
         values[rows] = found
         unsettled.append(rows[settled < 0])
         rows = rows[settled == 0]
