@@ -11,7 +11,12 @@ from pages._common import empty
 from pages._gains_run import Run, backbone_choice, metric_choice, metrics_of, shown
 
 #: Which test films speak of a gap → in words.
-BASES = {"near": "that match a gap or lie one attribute away", "rest": "that match the rest of a gap's pattern"}
+BASES = {"near": "at or next to a gap", "rest": "in the rest of its pattern"}
+
+HELP = (
+    "At or next to a gap: films that match it or lie one attribute away. In the rest of its pattern: films that match "
+    "all of it but the finding that was edited."
+)
 
 
 def show_slices(workspace: Workspace, run: Run) -> None:
@@ -27,10 +32,10 @@ def show_slices(workspace: Workspace, run: Run) -> None:
         there = set(run.slices["finding"])
         findings = [f for f in ("macro", *schema.FINDINGS) if f in there]
         finding = _state.selectbox(
-            "Finding", findings, "rare", words=lambda f: "mean over findings" if f == "macro" else f, width=260
+            "Finding", findings, "rare", words=lambda f: "mean over findings" if f == "macro" else f, width=200
         )
         bases = [b for b in BASES if b in set(run.slices["basis"])]
-        basis = _state.selectbox("Test films", bases, "basis", words=BASES.get, width=330)
+        basis = _state.selectbox("Test films", bases, "basis", words=BASES.get, width=210, help=HELP)
     slices = run.slices[(run.slices["finding"] == finding) & (run.slices["basis"] == basis)]
     rows = slices[(slices["backbone"] == backbone) & (slices["metric"] == metric)]
     if rows["value"].notna().any():
