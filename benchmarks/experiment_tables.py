@@ -114,16 +114,12 @@ def about(workspace: Workspace, mean: pd.DataFrame) -> str:
     return f"```json\n{json.dumps(told, indent=1)}\n```\n"
 
 
-def pictures(workspace: Workspace, folder: Path, name: str) -> None:
-    """The grid of gains, and real+cars against each other arm, as PNG files."""
-    gains = evaluate.gain_table(workspace)
-    source = results.source_of(workspace)
-    figures = {
-        "grid": plots.backbone_arm_heat(gains, "auprc", source=source),
-        "contrasts": plots.contrast_forest(gains, "real+cars", "auprc", source=source),
-    }
-    for kind, figure in figures.items():
-        (folder / f"results-{name}-{kind}.png").write_bytes(static.png(figure, dpi=90))
+def picture(workspace: Workspace, folder: Path, name: str) -> None:
+    """real+cars against each other arm as a PNG file."""
+    figure = plots.contrast_forest(
+        evaluate.gain_table(workspace), "real+cars", "auprc", source=results.source_of(workspace)
+    )
+    (folder / f"results-{name}-contrasts.png").write_bytes(static.png(figure, dpi=90))
 
 
 def main() -> None:
@@ -136,7 +132,7 @@ def main() -> None:
     for heading, text in tables(workspace):
         print(f"### {heading}\n{text}")
     if wanted.pictures:
-        pictures(workspace, wanted.pictures, wanted.name)
+        picture(workspace, wanted.pictures, wanted.name)
 
 
 if __name__ == "__main__":

@@ -300,7 +300,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = measure(options.films, options.order)
     if options.json:
-        print(json.dumps({"name": "coverage", "rows": rows}, ensure_ascii=False))
+        print(json.dumps({"name": "gaps", "rows": rows}, ensure_ascii=False))
         return
     print(f"{'what':118} {'ours':>8} {'reference':>10} {'ratio':>7}")
     for row in rows:

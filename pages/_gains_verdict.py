@@ -20,7 +20,7 @@ MANY_ROWS = 12
 def show_verdict(workspace: Workspace, run: Run) -> None:
     sentences = evaluate.sentences(run.gains)
     if not sentences:
-        st.info("Only the arm real was trained, so there is nothing to compare. Add another arm and train again.")
+        st.info("There is nothing to compare: train an arm with real films alone and another one beside it.")
     for sentence in evaluate.summary(run.gains):
         st.markdown(f"**{plain(sentence)}**")
     said = [(arm, sentence) for of_arms in sentences.values() for arm, sentence in of_arms.items()]

@@ -1,12 +1,12 @@
 """Synthesis: choose films and edits (`plan`), train the editor (`train_generator`), make and gate the edits (`synth`).
 
-settings  planning  generator_training  run     the verbs
-sourcing  cost                                  which films could be made for which gaps, and what a plan costs
-data  training  autoencoder  loop               what the editor learns from, and how
-watching  curves  training_card                 what a run shows, and the card of what it made
-editing  roi  gating  judge  models             one edit: where, how, and whether it may count
-uncertainty                                     how far seeds and judges agree on it
-tables  revision  preview  review               for pages: a plan changed, one edit shown, edits decided on
+    settings  planning  generator_training  run     the verbs
+    sourcing  cost                                  which films could be made for which gaps, and what a plan costs
+    data  training  autoencoder  loop               what the editor learns from, and how
+    watching  curves  training_card                 what a run shows, and the card of what it made
+    editing  roi  gating  judge  models             one edit: where, how, and whether it may count
+    uncertainty                                     how far seeds and judges agree on it
+    tables  revision  preview  review               for pages: a plan changed, one edit shown, edits decided on
 """
 
 from .cost import cost_of, in_words, plan_cost, words

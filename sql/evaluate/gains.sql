@@ -1,2 +1,3 @@
--- The paired differences between a run's arms and its reference, and of arms with edits and each control, as `report` wrote them.
+-- The paired differences between a run's arms and its reference, and between arms with edits and each other arm, as
+-- `report` wrote them.
 SELECT * FROM gains WHERE run = $run
